@@ -19,7 +19,7 @@ from shared.devices import compute_device, hardware
 from shared.errors import ConfigError
 from shared.flow_maps import FlowMapSetting, MapLoss
 from shared.flow_maps.objectives import FlowMapObjective
-from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
+from shared.flow_maps.start import apart, as_map, check_map, frozen_copy, start_map
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
@@ -39,6 +39,7 @@ from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.drawing import check_drawing
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import Calendar, Scaling, fitting_context
 from tsdiff.windows.missing import MissingContext
@@ -245,12 +246,13 @@ class TSDiffEstimator(Estimator):
             A predictor with the averaged weights.
 
         Raises:
-            ConfigError: an unknown keyword.
+            ConfigError: an unknown keyword, or a way to draw forecasts that the model does not know.
             DataError: no observed value, or what is no GluonTS dataset.
             TrainingError: the loss is not finite.
             CheckpointError: the state in `folder` is of other series or settings; pass resume=False.
         """
         check_options(fit_options)
+        self.check_drawing(None if validation_data is None else tuning or TuningGrid())
         store = training_series(training_data, self.config, spool_above=spool_above, folder=folder)
         chosen = self._settled(store)
         seed, rule = chosen.training.seed, "max_steps" in self.from_data if hold_out is None else hold_out
@@ -290,6 +292,18 @@ class TSDiffEstimator(Estimator):
         if validation_data is None:
             return predictor
         return tune(predictor, validation_data, grid=tuning, seed=seed, progress=progress).predictor
+
+    def check_drawing(self, tuning: TuningGrid | None = None) -> None:
+        """Whether the model can be drawn from as `sampling` says, and as a tuning is to try: before a training, which
+        may take hours.
+
+        Raises:
+            ConfigError: it cannot, as by method="map" from what is no flow map.
+        """
+        guided = not self.config.conditional
+        tried = [] if tuning is None else tuning.settings(self.sampling, guided)
+        for sampling in (self.sampling, *tried):
+            check_drawing(sampling, self.config, self.flow_map is not None)
 
     def settled(self, data: Iterable[Entry]) -> TSDiffEstimator:
         """The estimator with all settings that `train` on these series takes; none is left open."""
@@ -385,10 +399,14 @@ class TSDiffEstimator(Estimator):
         config = found.config
         if getattr(backbone, "span", False):
             config = replace(config, backbone=as_map(config.backbone))
-        for field in fields(config):
-            theirs, ours = (getattr(one, field.name) for one in (config, self.config))
+        # Another patch makes another context, so that the backbone is the one to tell of.
+        for part in sorted((field.name for field in fields(config)), key=lambda part: part != "backbone"):
+            theirs, ours = (getattr(one, part) for one in (config, self.config))
             if theirs != ours:
-                raise ConfigError(f"start_from={name!r} has {field.name} {theirs!r}, the settings say {ours!r}")
+                raise ConfigError(
+                    f"start_from={name!r} has {part} {apart(theirs, ours)}, the settings say {apart(ours, theirs)}; "
+                    "give what that model has"
+                )
         return found
 
     def _objective(self, model: TSDiff) -> DiffusionLoss | MapLoss:

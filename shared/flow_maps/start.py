@@ -31,6 +31,13 @@ def as_map(backbone: Any) -> Any:
     return replace(backbone, span=True) if known else backbone
 
 
+def apart(one: object, other: object) -> str:
+    """The settings in which a part of a model differs from another's; all of it where they are of different kinds."""
+    if not is_dataclass(one) or type(one) is not type(other):
+        return repr(one)
+    return ", ".join(f"{name}={value!r}" for name, value in vars(one).items() if value != getattr(other, name))
+
+
 def start_map(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load the weights of a model that is no map, or of a map, into a map that is like it otherwise. What tells a map
     the span keeps its own weights where the other has none, which begin as no change.

@@ -19,7 +19,7 @@ from shared.devices import first_process
 from shared.errors import ConfigError, SamplingError
 from shared.experiment import HardwareSettings
 from shared.files.checkpoint import WEIGHTS
-from shared.flow_maps.start import as_map, check_map, frozen_copy, start_map
+from shared.flow_maps.start import apart, as_map, check_map, frozen_copy, start_map
 from shared.optional import install, is_there
 from shared.random import derive_seed
 from shared.training.batches import BatchSource
@@ -206,7 +206,7 @@ def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
         found, wanted = same.get(part, getattr(other.config, part)), getattr(model.config, part)
         if found != wanted and not (part == "backbone" and loses_look_ahead):
             raise ConfigError(
-                f"start_from={name!r} has {part} {_apart(found, wanted)}, the settings say {_apart(wanted, found)}; "
+                f"start_from={name!r} has {part} {apart(found, wanted)}, the settings say {apart(wanted, found)}; "
                 f"set model.{part} as it has it"
             )
     if loses_look_ahead:
@@ -215,13 +215,6 @@ def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
         model.backbone.load_without_look_ahead(other.backbone)
     else:
         start_map(model, other.state_dict()) if becomes_map else model.load_state_dict(other.state_dict())
-
-
-def _apart(one: object, other: object) -> str:
-    """The fields in which a part of a model differs from another's; all of it where they are of different kinds."""
-    if type(one) is not type(other):
-        return str(one)
-    return ", ".join(f"{name}={value}" for name, value in vars(one).items() if value != getattr(other, name))
 
 
 def train(

@@ -135,6 +135,19 @@ def test_a_series_without_more_values_than_are_held_out_is_told(tmp_path: Path) 
     assert ran.output.count("series 't' left out: 20 values, but") == 1
 
 
+def test_an_end_without_values_that_is_shorter_than_what_is_held_out_is_scored(tmp_path: Path) -> None:
+    """A week of the five that are held out was looked at, and refused."""
+    frame = table(400, "a", "D")
+    frame.loc[frame.index[385:], "target"] = np.nan
+    frame.loc[frame.index[370], "target"] = 100.0
+    ran = run("--data", written(frame, tmp_path), "--output", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    found = pd.read_csv(tmp_path / "out/anomalies.csv")
+    late = int((pd.to_datetime(found["first"]) >= "2024-12-31").sum())  # the 366th day
+    assert late > 0
+    assert f"before the held-out steps; {late} in the last 35, held out" in ran.output
+
+
 @pytest.mark.parametrize("word", ["--calendar", "--no-calendar"])
 def test_a_payday_is_no_anomaly_unless_the_calendar_is_left_out(tmp_path: Path, word: str) -> None:
     values, _, payday = sales(3 * 365)

@@ -19,10 +19,13 @@ from gluonts.model.estimator import Estimator
 from lightning.pytorch.callbacks import Callback
 
 from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
+from shared.noise import GaussianProcess, OrnsteinUhlenbeck
+from shared.sde import FlowSDE
 from shared.training.module import LAST_STATE
 from tests.isolated import forked
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
-from tsdiff import TSDiffEstimator, TSDiffPredictor
+from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
+from tsdiff.evaluation.tuning import TuningGrid
 from tsdiff.windows.source import WindowSource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +238,25 @@ def test_a_loss_that_is_not_finite_names_the_series():
 def test_settings_that_cannot_be_are_refused_at_once(settings, message):
     with pytest.raises(ConfigError, match=message):
         TSDiffEstimator(**{"freq": "h", "prediction_length": 8, **settings})
+
+
+@pytest.mark.parametrize(
+    ("sampling", "settings", "message"),
+    [
+        ({"method": "map"}, {}, "this model is no flow map"),
+        ({"method": "ddpm"}, {"sde": FlowSDE()}, "FlowSDE has none"),
+        ({"method": "ddim", "skip": 101}, {}, "skip=101: the table has 100 steps"),
+        ({"anchor_share": 0.5}, {}, "anchor_share=0.5: this model has no anchor"),
+        ({"covariance": "scalar"}, {"sde": FlowSDE(noise=GaussianProcess(OrnsteinUhlenbeck(2.0)))}, "coloured noise"),
+    ],
+)
+def test_forecasts_that_a_model_cannot_draw_are_refused_before_its_training(sampling, settings, message):
+    unread = iter(())  # reading it would be refused as no data
+    with pytest.raises(ConfigError, match=message):
+        TSDiffEstimator("h", 8, sampling=Sampling(**sampling), **settings).train(unread)
+    grid = TuningGrid(methods=("map",))
+    with pytest.raises(ConfigError, match="this model is no flow map"):
+        TSDiffEstimator("h", 8).train(unread, sines(1), tuning=grid)
 
 
 def test_an_unknown_frequency_is_refused_and_old_spellings_are_understood():

@@ -133,6 +133,11 @@ def test_what_does_not_fit_is_refused_with_the_remedy(started: Path) -> None:
         tiny_estimator(2, backbone=replace(MAP, width=8), flow_map="lagrangian", start_from=started).train(
             sines(), progress=False
         )
+    # Another patch makes another context, which tells nothing.
+    with pytest.raises(ConfigError, match="has backbone patch=4, the settings say patch=12; give what that model has"):
+        tiny_estimator(2, backbone=replace(MAP, patch=12), flow_map="lagrangian", start_from=started).train(
+            sines(), progress=False
+        )
     with pytest.raises(ConfigError, match="choose one of lagrangian"):
         tiny_estimator(2, flow_map="eulerian")
 

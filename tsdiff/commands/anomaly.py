@@ -15,7 +15,7 @@ from shared.errors import DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
-from tsdiff.data import Entry, candidate_seasons, split_windows
+from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.entries import counted, read_series
 from tsdiff.data.series import summarised
 from tsdiff.predictor import TSDiffPredictor
@@ -39,6 +39,7 @@ from tsdiff.tasks.anomaly.scores import (
     anomaly_scores,
     fit_thresholds,
     scoring,
+    stretches,
     stretches_to_frame,
     usual_method,
 )
@@ -76,18 +77,7 @@ class Watch:
 
 def load_watch_job(options: Anomaly) -> Job:
     """Read the series and hold out their end: eight weeks of the embedded data, else a tenth unless told otherwise."""
-    if options.data is None:
-        return load_job(options, embedded_windows=_EMBEDDED_WINDOWS)
-    job = load_job(options)
-    if options.windows is not None:
-        return job
-    told = job.split.skipped
-    share = _HELD_OUT_SHARE * float(np.median([entry["target"].shape[-1] for entry in job.series]))
-    windows = max(1, int(share // job.prediction_length))
-    split = split_windows(job.series, job.prediction_length, windows)
-    for line in summarised([f"series {i!r} left out: {why}" for i, why in split.skipped.items() if i not in told]):
-        note(line)
-    return replace(job, split=split)
+    return load_job(options, _EMBEDDED_WINDOWS, share=_HELD_OUT_SHARE)
 
 
 def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings: ScoringSettings) -> Watch:
@@ -240,9 +230,10 @@ def write_results(
     found = stretches_to_frame(model, limit, job.series.stamp)
     write_csv(output / "anomalies.csv", origin.restored(found, times=("first", "last")))
     plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
+    late = sum(len(stretches(limit.exceeded(one)[-watched.held_out :])) for one in model)
     show(
         f"{counted(len(found), 'stretch', 'stretches')} of {len(model)} series above the threshold, the {quantile:g} "
-        "quantile of each series' scores before the held-out steps"
+        f"quantile of each series' scores before the held-out steps; {late} in the last {watched.held_out}, held out"
     )
     with status("scoring series with injected anomalies"):
         injection = fitting(injection, watched.held_out)

@@ -81,7 +81,11 @@ class Job:
 
 
 def load_job(
-    options: Series, embedded_windows: int = EMBEDDED["pjm_hourly"].windows, *, forecast_only: bool = False
+    options: Series,
+    embedded_windows: int = EMBEDDED["pjm_hourly"].windows,
+    *,
+    forecast_only: bool = False,
+    share: float = 0.0,
 ) -> Job:
     """Read and check the series, and cut the test windows off.
 
@@ -90,6 +94,8 @@ def load_job(
         embedded_windows: test windows of the embedded series, where none are given.
         forecast_only: whether no test windows will do: where 0 are asked for, or where nothing is to be trained and no
             series is long enough for one. They do for `Impute`, too, which fills gaps without.
+        share: of the usual series that the test windows are, at least one, where neither they nor the embedded series
+            are asked for.
     """
     data, freq, horizon, windows = options.data, options.freq, options.prediction_length, options.windows
     if data is None:
@@ -119,6 +125,9 @@ def load_job(
                 f"the series of {data} have {series.layout.channels} channels; commands take one, TSDiffEstimator more"
             )
         horizon = _usual_horizon(series, windows != 0) if horizon is None else horizon
+        if share and windows is None:
+            usual = float(np.median([entry["target"].shape[-1] for entry in series]))
+            windows = max(1, int(share * usual // checked(Count, prediction_length=horizon)))
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     work = "fills gaps" if isinstance(options, Impute) else "forecasts" if forecast_only else None
     if isinstance(options, Impute) and not options.hide and model is not None:

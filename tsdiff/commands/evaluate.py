@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from shared.console.command import claim_output, note, prepare
 from shared.errors import ConfigError
+from shared.files.settings import change
 from tsdiff.commands.common import match_features
 from tsdiff.commands.options import Evaluate
 from tsdiff.commands.train import Named, experiment_of, read_data, score, trained, write_scores
@@ -27,6 +29,20 @@ def check_model(predictor: TSDiffPredictor, path: str, data: ExperimentData) -> 
     match_features(path, predictor, data.series.layout, ("--set data.dynamic=…", "--set data.static=…"))
 
 
+_OF_TRAINING = ("preset", "model", "loss", "flow_map", "start_from", "training", "tuning")
+"""Settings of an experiment that a model which is there has no use for."""
+
+
+def changed_sampling(changes: Sequence[str], experiment: Experiment) -> dict[str, Any]:
+    """The settings of the sampling that --set gives, for models that keep those they were saved with for the rest; says
+    which of the other settings have no part in what is scored."""
+    sections = [change(text) for text in changes]
+    unused = [text for text, section in zip(changes, sections, strict=True) if set(section) & {*_OF_TRAINING}]
+    if unused:
+        note(f"--set {', '.join(unused)}: of trainings, and not used with --model")
+    return {name: getattr(experiment.sampling, name) for one in sections for name in one.get("sampling", ())}
+
+
 def main(options: Evaluate) -> None:
     """Score TSDiff on the test windows of a data set, beside the seasonal naive, over seeds."""
     experiment, output, models = experiment_of(options), options.output, list(dict.fromkeys(options.models or ()))
@@ -35,9 +51,11 @@ def main(options: Evaluate) -> None:
         Sampling(guidance=given)  # before a training, for what it refuses
     prepare(experiment.hardware.threads)
     claim_output(output)
+    sampling = changed_sampling(options.changes or (), experiment) if models else {}
     data = read_data(experiment)
     scored = []
-    for made in _given(models, experiment, data) if models else trained(experiment, data, output, options.retrain):
+    found = _given(models, experiment, data, sampling) if models else None
+    for made in found or trained(experiment, data, output, options.retrain):
         seed, method, predictor, seconds = made
         conditional = predictor.config.conditional
         if conditional and energies:
@@ -51,12 +69,15 @@ def main(options: Evaluate) -> None:
     write_scores(experiment, data, scored, output)
 
 
-def _given(models: list[str], experiment: Experiment, data: ExperimentData) -> Iterator[Named]:
-    """Each model given, sampled as it was saved, once with each seed of the experiment."""
+def _given(
+    models: list[str], experiment: Experiment, data: ExperimentData, sampling: Mapping[str, Any]
+) -> Iterator[Named]:
+    """Each model given, sampled as it was saved but for `sampling`, once with each seed of the experiment."""
     for path in models:
         predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
         freq, steps = data.series.freq, data.prediction_length
         predictor = predictor.adapted(freq, steps) if predictor.config.awaits_freq else predictor.with_horizon(steps)
         check_model(predictor, path, data)
         for seed in experiment.seeds:
-            yield seed, "TSDiff" if len(models) == 1 else f"TSDiff {path}", predictor.with_sampling(seed=seed), None
+            drawn = predictor.with_sampling(**{**sampling, "seed": seed})
+            yield seed, "TSDiff" if len(models) == 1 else f"TSDiff {path}", drawn, None

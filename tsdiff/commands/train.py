@@ -60,9 +60,9 @@ def train_seed(
     experiment: Experiment, data: ExperimentData, seed: int, output: Path, retrain: bool
 ) -> tuple[TSDiffPredictor, float]:
     """The predictor of one seed, trained or found, tuned where the experiment asks for it; and seconds of training."""
-    estimator = experiment.estimator(data, seed)
+    estimator, windows = experiment.estimator(data, seed), experiment.data.validation_windows
+    estimator.check_drawing(experiment.tuning if windows else None)
     predictor, seconds = trained_predictor(data.split.train, estimator, output, retrain, **experiment.fit_options())
-    windows = experiment.data.validation_windows
     if windows:
         found = tune(predictor, data.series, windows, experiment.tuning, seed=seed, progress=True)
         write_text(output / "tuning.md", found.to_markdown())

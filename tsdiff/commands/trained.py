@@ -18,6 +18,7 @@ import typer
 from shared.console.command import note
 from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError
+from shared.files.checkpoint import WEIGHTS
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.training.alone import alone
@@ -27,6 +28,9 @@ from tsdiff.estimator import DEFAULT_LOSS, TSDiffEstimator
 from tsdiff.predictor import TSDiffPredictor
 
 _TRAINED_ON = "trained_on.json"
+_START = "start_weights"
+"""The weights that a training began with, which another training may have replaced since: they have no name in older
+files, nor where the folder is gone."""
 
 
 def fingerprint(entries: Iterable[Entry], estimator: TSDiffEstimator) -> dict[str, Any]:
@@ -59,7 +63,20 @@ def _unusual(estimator: TSDiffEstimator) -> dict[str, Any]:
     }
     told = {name: getattr(estimator, name) for name in usual if getattr(estimator, name) != usual[name]}
     kept = ("start_from", "scale_power", "horizon_weight")
-    return {name: value if name in kept else asdict(value) for name, value in told.items()}
+    weights = None if estimator.start_from is None else _weights_of(Path(estimator.start_from))
+    return {name: value if name in kept else asdict(value) for name, value in told.items()} | (
+        {} if weights is None else {_START: weights}
+    )
+
+
+def _weights_of(folder: Path) -> str | None:
+    """What tells the weights of a model from others; None of what is no folder of a model."""
+    try:
+        with open(folder / WEIGHTS, "rb") as file:
+            file.seek(8 + int.from_bytes(file.read(8), "little"))  # past the header, which may be written in any order
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 _WITHOUT_EFFECT = ("num_workers", "save_every_seconds")
@@ -78,7 +95,8 @@ def _same(saved: Any, wanted: Mapping[str, Any]) -> bool:
     if not isinstance(saved, dict) or not isinstance(saved.get("training"), dict):
         return False
     training = {name: value for name, value in saved["training"].items() if name not in _WITHOUT_EFFECT}
-    return {**saved, "training": training} == wanted
+    start = {} if _START in saved and _START in wanted else {_START: None}
+    return {**saved, "training": training, **start} == {**wanted, **start}
 
 
 def trained_predictor(

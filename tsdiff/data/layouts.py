@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES, column_of, ids_of, numbers_of, refuse_list, times_of
+from tsdiff.data.columns import (
+    ITEM_NAMES,
+    TARGET_NAMES,
+    TIMESTAMP_NAMES,
+    column_of,
+    ids_of,
+    numbers_of,
+    refuse_list,
+    times_of,
+)
 from tsdiff.data.timestamps import looks_dated
 
 _WIDE, _LEVELS = "wide, by", "levels"
@@ -20,8 +29,12 @@ Layout = Literal["auto", "long", "wide"]
 
 
 def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp: str | None) -> bool:
-    """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids."""
-    if target in frame.columns or item_id is not None or any(name in frame.columns for name in ITEM_NAMES):
+    """Whether a table has timestamps and numbers, but neither a column of targets nor one of item ids.
+
+    Who names a target of their own, which it has not, does not mean that all columns are.
+    """
+    named = item_id is not None or target not in ("", TARGET_NAMES[0])
+    if named or target in frame.columns or any(name in frame.columns for name in ITEM_NAMES):
         return False
     try:
         _, name = times_of(frame, timestamp)

@@ -53,7 +53,8 @@ class TuningGrid:
     Args:
         guidance: energies.
         scales: strengths of the guidance.
-        steps: network calls; the published samplers ("ddpm", "ddim") have no use for them, they take `skips`.
+        steps: network calls; the published samplers ("ddpm", "ddim") have no use for them, they take `skips`, and a
+            predictor with a `schedule` keeps its calls.
         observation_stds: what observed values are trusted to.
         methods: samplers.
         skips: of "ddim".
@@ -81,7 +82,7 @@ class TuningGrid:
             "guidance": self.guidance,
             "scale": self.scales,
             "observation_std": self.observation_stds,
-            "steps": self.steps,
+            "steps": self.steps if base.schedule is None else (),  # which tells the steps
             "skip": self.skips,
         }
         wanted = {name: values for name, values in fields.items() if values and (guided or name not in _OF_GUIDANCE)}

@@ -14,9 +14,13 @@ from torch import Tensor
 from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
 from shared.noise import Noise
+from shared.predictions import NO_MAP
 from shared.random import make_generator
 from shared.samplers.gaussian import knowing
+from shared.samplers.maps import FlowMap
+from shared.sde import SDE
 from tsdiff.data.entries import Series
+from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.anchor_share import with_anchor_share
 from tsdiff.sampling.dependence import with_past_share
@@ -154,18 +158,42 @@ def finished(windows: Windows, drawn: np.ndarray, sampling: Sampling, ahead: boo
     Raises:
         ConfigError: an `anchor_share` or `past_share` of a model without an anchor.
     """
-    for name in ("anchor_share", "past_share"):
-        if getattr(sampling, name) and not windows.around_anchor:
-            raise ConfigError(
-                f"{name}={getattr(sampling, name):g}: this model has no anchor whose law or errors could have a share; "
-                "take 0, or a model with scaling='anchor'"
-            )
+    _check_shares(sampling, windows.around_anchor)
     draws = with_width(with_anchor_share(drawn.swapaxes(0, 1), sampling.anchor_share), sampling.width)
     if ahead and sampling.past_share:
         parts = zip(draws.swapaxes(0, 1)[..., 0], windows.missed, strict=True)  # an anchor is of one channel
         joined = np.stack([with_past_share(one, missed, sampling.past_share) for one, missed in parts], axis=1)
         draws = joined[..., None]
     return windows.drawn(draws, sampling.minimum, sampling.nonnegative, sampling.maximum).swapaxes(0, 1)
+
+
+def check_drawing(sampling: Sampling, config: TSDiffConfig, is_map: bool) -> None:
+    """Compare how is to be drawn with the model, before it is trained.
+
+    Args:
+        sampling: how.
+        config: of the model.
+        is_map: whether it is a flow map.
+
+    Raises:
+        ConfigError: no model of these settings can be drawn from so.
+    """
+    if isinstance(sampling.sampler(), FlowMap) and not is_map:
+        raise ConfigError(NO_MAP)
+    if sampling.is_published:
+        _times_on(config.sde, sampling)
+    _check_shares(sampling, config.scaling == "anchor")
+    if config.sde.noise is not None and not config.conditional and isinstance(sampling.guidance, str):
+        _check_coloured(sampling, config.sde.noise)
+
+
+def _check_shares(sampling: Sampling, around_anchor: bool) -> None:
+    for name in ("anchor_share", "past_share"):
+        if getattr(sampling, name) and not around_anchor:
+            raise ConfigError(
+                f"{name}={getattr(sampling, name):g}: this model has no anchor whose law or errors could have a share; "
+                "take 0, or a model with scaling='anchor'"
+            )
 
 
 def with_width(draws: np.ndarray, width: float) -> np.ndarray:
@@ -202,13 +230,17 @@ def as_forecast(series: Series, samples: np.ndarray) -> SampleForecast:
 
 def drawing_times(model: TSDiff, sampling: Sampling) -> Tensor:
     """Falling times of the steps, float64, (steps + 1,)."""
+    return _times_on(model.sde, sampling)
+
+
+def _times_on(sde: SDE, sampling: Sampling) -> Tensor:
     if sampling.schedule is not None:
         return torch.tensor(sampling.schedule, dtype=torch.float64)
     if sampling.method == "ddpm":
-        return table_times(model.sde)
+        return table_times(sde)
     if sampling.method == "ddim":
-        return table_times(model.sde, sampling.skip, sampling.skip_type)
-    return call_times(model.sde, sampling.steps, sampling.log_snr_end, sampling.sampler())
+        return table_times(sde, sampling.skip, sampling.skip_type)
+    return call_times(sde, sampling.steps, sampling.log_snr_end, sampling.sampler())
 
 
 def guidance_of(

@@ -155,6 +155,15 @@ def test_series_of_a_wide_table_are_named_by_its_columns():
     assert load_dataset(levels).origin.labels.tolist() == [("north", 1), ("north", 2)]
 
 
+def test_a_target_that_a_wide_table_has_not_is_told():
+    """All its columns were taken, whatever was asked for."""
+    wide = pd.DataFrame({"day": DAYS, "load": np.arange(8.0), "price": np.ones(8)})
+    with pytest.raises(DataError, match="no column 'Load'; the table has 'day', 'load', 'price'"):
+        load_dataset(wide, target="Load")
+    assert len(load_dataset(wide)) == 2
+    assert load_dataset(wide, target="load")[0]["target"].tolist() == wide["load"].tolist()
+
+
 def test_a_series_of_a_wide_table_begins_with_its_first_value():
     wide = pd.DataFrame({"date": DAYS, "old": np.arange(8.0), "new": [np.nan] * 3 + [5.0, np.nan, 6.0, 7.0, np.nan]})
     old, new = sorted(load_dataset(wide), key=lambda entry: -len(entry["target"]))

@@ -33,6 +33,16 @@ def test_the_grid_holds_each_effective_setting_once():
         TuningGrid(scales=(-1.0,)).settings(Sampling())
 
 
+def test_a_schedule_keeps_its_calls(trained):
+    timed = Sampling(steps=2, schedule=(1.0, 0.5, 0.0))
+    assert [(s.scale, s.steps, s.schedule) for s in GRID.settings(timed)] == [
+        (0, 2, timed.schedule),
+        (1, 2, timed.schedule),
+    ]
+    found = tune(trained.with_sampling(**vars(timed)), sines(), grid=GRID, num_samples=4)
+    assert {trial.nfe for trial in found.trials} == {2}
+
+
 def test_the_best_setting_is_the_best_of_the_table_and_scores_as_told(trained):
     before = trained.sampling
     found = tune(trained, sines(), windows=2, grid=GRID, num_samples=20)

@@ -198,6 +198,12 @@ def test_train_then_evaluate(tmp_path: Path, table: Path):
     both = CliRunner().invoke(application(), [*arguments, "--guidance", "mse", "--guidance", "quantile"])
     assert both.exit_code == 0, both.output
     assert pd.read_csv(tmp_path / "again" / "results.csv")["method"].tolist()[:2] == ["TSDiff, mse", "TSDiff, quantile"]
+    assert "sampling" not in both.output  # nothing of it was given
+    changed = [*arguments, "--set", "sampling.steps=3", "--set", "model.lags=[4]", "--set", "tuning.steps=[9]"]
+    told = CliRunner().invoke(application(), changed)
+    assert told.exit_code == 0, told.output
+    assert json.loads((tmp_path / "again" / "metrics.json").read_text())["nfe"] == 3
+    assert "--set model.lags=[4], tuning.steps=[9]: of trainings, and not used with --model" in told.output
     bundled = [*arguments[:3], "--model", "default", "--seed", "0", "--output", str(tmp_path / "bundled")]
     any_frequency = CliRunner().invoke(application(), bundled)
     assert any_frequency.exit_code == 0, any_frequency.output
@@ -263,6 +269,15 @@ def test_an_unknown_guidance_is_refused_before_a_training(tmp_path: Path, table:
     assert isinstance(made.exception, ConfigError)
     assert "guidance: 'rms': choose one of mse, quantile, robust" in str(made.exception)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_way_to_tune_that_cannot_be_is_refused_before_a_training(tmp_path: Path, table: Path):
+    options = sets([f"data.name={table}", "data.prediction_length=8", "data.validation_windows=1", *TINY])
+    for change, message in (("tuning.scales=[-1]", "scale=-1"), ("tuning.methods=[sde2, map]", "no flow map")):
+        made = CliRunner().invoke(application(), ["train", *options, *sets([change]), "--output", str(tmp_path)])
+        assert isinstance(made.exception, ConfigError)
+        assert message in str(made.exception)
+        assert not (tmp_path / "model").exists()
 
 
 def test_a_seed_that_is_not_used_is_told(capsys: pytest.CaptureFixture[str]):

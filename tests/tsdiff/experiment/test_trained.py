@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,25 @@ def test_a_model_of_another_objective_is_trained_anew(tmp_path: Path, capsys: py
     for place, settings in enumerate(({}, {"horizon_weight": 9.0}, {"horizon_weight": 9.0})):
         trained_predictor(sines(), brief(**settings), tmp_path / str(place), retrain=False, progress=False)
         assert ("using the model trained before" in capsys.readouterr().err) == (place == 2)
+
+
+def test_what_starts_from_a_model_that_was_trained_again_is_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = tmp_path / "start"
+    for steps, found in ((2, False), (2, True), (3, False)):
+        trained_predictor(sines(), brief(steps), start, retrain=False, progress=False)
+        capsys.readouterr()
+        trained_predictor(
+            sines(), brief(4, start_from=start / "model"), tmp_path / "then", retrain=False, progress=False
+        )
+        assert ("using the model trained before" in capsys.readouterr().err) == found
+    trained_on = tmp_path / "then/model/trained_on.json"
+    told = json.loads(trained_on.read_text())
+    del told["fingerprint"]["start_weights"]  # as an older version wrote it
+    trained_on.write_text(json.dumps(told))
+    then = brief(4, start_from=start / "model")
+    trained_predictor(sines(), then, tmp_path / "then", retrain=False, progress=False)
+    shutil.rmtree(start)  # what it started from is no longer needed
+    trained_predictor(sines(), then, tmp_path / "then", retrain=False, progress=False)
+    assert capsys.readouterr().err.count("using the model trained before") == 2

@@ -64,6 +64,28 @@ def test_a_spike_has_the_top_score_and_what_follows_is_scored_as_without_it() ->
     assert np.abs(told[301:] - clean[301:]).max() > 2 * np.abs(found[301:] - clean[301:]).max()
 
 
+@pytest.mark.parametrize("size", [1e3, 1e6])
+def test_a_slipped_decimal_point_hides_nothing_after_it(size: float) -> None:
+    values = noise() + 5 * np.sin(2 * np.pi * np.arange(400) / 24)
+    values[300] += 10
+    found = scored(values, HOURS)[300]
+    assert found > 2.5
+    for places in ([150], [120, 200]):
+        mistaken = values.copy()
+        mistaken[places] *= size
+        mistaken[places] += size
+        score = scored(mistaken, HOURS)
+        assert score[300] == pytest.approx(found, abs=0.8)  # it was .004 at most
+        assert score[places].min() > np.nanmax(np.delete(score, places))
+
+
+def test_what_has_happened_again_and_again_is_usual() -> None:
+    values = noise(800)
+    values[100::20] += 200
+    score = scored(values)[100::20]
+    assert score[:3].min() > score[20:].max() + 1
+
+
 def test_a_level_that_stays_is_found_and_then_taken_as_the_series_own() -> None:
     values = noise()
     values[260:] += 12

@@ -7,6 +7,7 @@ until most of the last ones do: then the series has changed, and they are told a
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +27,10 @@ from tsdiff.windows.weighing import Weighing, weighed
 _FIRST_KNOWN = 8
 """Values of a series that are known before the first one that is scored; half of a shorter one."""
 _RECENT, _FARTHEST = 8000, 1e300
+_TELLING, _RARE, _COUNTED, _PASSES = 24, 4, 10.0, 10
+"""Changes whose deviation tells what is usual; how often one as large must have been seen to be usual itself, which is
+twice for a single value, there and back; the deviations that one which is rarer counts for at most; and how often those
+are looked for, one having hidden another."""
 _TINY = 1e-200
 """Less is rounding, whatever the values."""
 _UNKNOWN = 4.0
@@ -48,7 +53,8 @@ class ForecastScoring(Checked):
             than half of the last `steps` values are such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
             forecast beside its own; of the values themselves where no such changes are known yet. What is little beside
-            the series' usual movements is no anomaly, however sure a forecast was. Until two seasons are known, the
+            the series' usual movements is no anomaly, however sure a forecast was. A change of more than ten deviations
+            counts for ten at later steps, until four as large have been seen. Until two seasons are known, the
             deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
             leaves the forecast as sure as it is.
         last: steps at the end of a series that are scored, told all that lies before them; None scores all.
@@ -92,8 +98,9 @@ def forecast_scores(
         the others: later scores compare with these, not with the smaller ones.
     """
     mean, deviation = rolling_forecasts(values, seasons, settings, weighing, start)
-    changes = pd.Series(values).diff(settings.steps).rolling(_RECENT, min_periods=2).std(ddof=0) / np.sqrt(2)
-    whole = pd.Series(values).expanding(min_periods=2).std(ddof=0)
+    series = pd.Series(values)
+    changes = _usual(series.diff(settings.steps), 0.0, _RECENT) / np.sqrt(2)
+    whole = _usual(series, series.expanding().median().shift(1), max(len(series), 1))
     usual = changes.fillna(whole)  # where no change over so many steps is known yet
     unknown = _unknown(values, seasons, settings.steps)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -107,6 +114,42 @@ def forecast_scores(
 
     score = surprise(np.hypot(usual, _UNKNOWN * unknown * whole))
     return score, np.where(unknown > 0, surprise(usual), np.nan)
+
+
+def _usual(values: pd.Series, middle: pd.Series | float, window: int) -> pd.Series:
+    """The deviation of the last values at each step, its own among them.
+
+    A slipped decimal point would hide for good what comes after it: what is rare and far beyond those before it, from
+    `middle` on, counts for little at later steps.
+    """
+    away = values - middle
+    limited, usual = values, _deviation(values, window)
+    if not (away.abs() > _COUNTED * usual.shift(1)).any():
+        return usual
+    seen, telling = _largest(away.abs().to_numpy()), values.expanding().count() > _TELLING
+    for _ in range(_PASSES):
+        most = np.fmax(_COUNTED * usual.shift(1), seen)
+        before, limited = limited, (middle + away.clip(-most, most)).where(telling, values)
+        usual = _deviation(limited, window)
+        if limited.equals(before):
+            break
+    with np.errstate(over="ignore", invalid="ignore"):
+        own = (away**2 - (limited - middle) ** 2) / values.rolling(window, min_periods=1).count()
+        return pd.Series(np.hypot(usual, np.sqrt(own)))
+
+
+def _deviation(values: pd.Series, window: int) -> pd.Series:
+    return values.rolling(window, min_periods=2).std(ddof=0)
+
+
+def _largest(size: np.ndarray) -> np.ndarray:
+    """Of the sizes before each one, NaN among them, the fourth largest; 0 until there are so many."""
+    found, top = np.zeros(len(size)), [0.0] * _RARE
+    for step, value in enumerate(size):
+        found[step] = top[0]
+        if value > top[0]:
+            heapq.heapreplace(top, value)
+    return found
 
 
 def _unknown(values: np.ndarray, seasons: Seasons, steps: int) -> np.ndarray:
