@@ -6,12 +6,11 @@ import copy
 import inspect
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from gluonts.model.estimator import Estimator
 
 from shared.checks import Count, Finite, Positive, checked
@@ -19,7 +18,7 @@ from shared.devices import compute_device, hardware
 from shared.errors import ConfigError
 from shared.flow_maps import FlowMapSetting, MapLoss
 from shared.flow_maps.objectives import FlowMapObjective
-from shared.flow_maps.start import apart, as_map, check_map, frozen_copy, start_map
+from shared.flow_maps.start import frozen_copy
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import NetworkOutput
 from shared.random import derive_seed
@@ -35,6 +34,7 @@ from tsdiff.faces.keywords import SCALINGS, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
 from tsdiff.fitting.options import check_options
+from tsdiff.fitting.starting import new_model
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
@@ -375,39 +375,7 @@ class TSDiffEstimator(Estimator):
         return self.train(series, **options)
 
     def _new_model(self, source: WindowSource) -> TSDiff:
-        """The model that training starts from; the source is given its statistics.
-
-        Raises:
-            ConfigError: `start_from` is of other settings.
-        """
-        seed = self.training.seed
-        source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
-        start = None if self.start_from is None else self._start(self.start_from)
-        if start is not None:
-            source.statistics = start.statistics
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "weights"))
-            model = TSDiff(self.config, source.statistics)
-        if start is not None:
-            start_map(model, start.state_dict())
-        check_map(model.denoiser, self.flow_map)
-        return model
-
-    def _start(self, name: str) -> TSDiff:
-        backbone: Any = self.config.backbone
-        found = TSDiff.from_pretrained(name, (type(backbone), type(self.config.sde)))
-        config = found.config
-        if getattr(backbone, "span", False):
-            config = replace(config, backbone=as_map(config.backbone))
-        # Another patch makes another context, so that the backbone is the one to tell of.
-        for part in sorted((field.name for field in fields(config)), key=lambda part: part != "backbone"):
-            theirs, ours = (getattr(one, part) for one in (config, self.config))
-            if theirs != ours:
-                raise ConfigError(
-                    f"start_from={name!r} has {part} {apart(theirs, ours)}, the settings say {apart(ours, theirs)}; "
-                    "give what that model has"
-                )
-        return found
+        return new_model(self.config, source, self.training.seed, self.start_from, self.flow_map)
 
     def _objective(self, model: TSDiff) -> DiffusionLoss | MapLoss:
         if self.flow_map is None:

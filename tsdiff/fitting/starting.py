@@ -1,0 +1,61 @@
+"""The model that a training starts from: a new one, or one with another's weights."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from shared.errors import ConfigError
+from shared.flow_maps import FlowMapSetting
+from shared.flow_maps.start import apart, as_map, check_map, start_map
+from shared.random import derive_seed
+from tsdiff.model.config import TSDiffConfig
+from tsdiff.model.model import TSDiff
+from tsdiff.windows.source import WindowSource
+
+
+def new_model(
+    config: TSDiffConfig, source: WindowSource, seed: int, start_from: str | None, flow_map: FlowMapSetting | None
+) -> TSDiff:
+    """The model that a training starts from; the source is given its statistics.
+
+    Args:
+        config, seed: of the model.
+        source: windows to learn from.
+        start_from: bundled name or folder of a model whose weights and statistics it takes over.
+        flow_map: what it is to become, if a map.
+
+    Raises:
+        ConfigError: `start_from` is of other settings.
+    """
+    source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
+    start = None if start_from is None else _model_like(config, start_from)
+    if start is not None:
+        source.statistics = start.statistics
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        model = TSDiff(config, source.statistics)
+    if start is not None:
+        start_map(model, start.state_dict())
+    check_map(model.denoiser, flow_map)
+    return model
+
+
+def _model_like(config: TSDiffConfig, name: str) -> TSDiff:
+    backbone: Any = config.backbone
+    found = TSDiff.from_pretrained(name, (type(backbone), type(config.sde)))
+    saved = found.config
+    if getattr(backbone, "span", False):
+        saved = replace(saved, backbone=as_map(saved.backbone))
+    # Another patch makes another context, so that the backbone is the one to tell of.
+    for part in sorted((field.name for field in fields(saved)), key=lambda part: part != "backbone"):
+        theirs, ours = (getattr(one, part) for one in (saved, config))
+        if theirs != ours:
+            raise ConfigError(
+                f"start_from={name!r} has {part} {apart(theirs, ours)}, the settings say {apart(ours, theirs)}; "
+                "give what that model has"
+            )
+    return found
