@@ -177,11 +177,11 @@ def _suited(
     jumps = None if told or effect is not None else jumps_of(history, sampling, seasons)
     if jumps is None:
         parts = [_like(samples[..., at], row, sampling, partial(suit, history=row)) for at, row in enumerate(history)]
-    else:
+        about = replace(Suited.of(history, sampling), **{name: getattr(_about(made.info), name) for name in CHANGED})
+    else:  # which are drawn from the history as it is
         paths = jumps.paths(len(samples), samples.shape[1], _rng(sampling, str(made.item_id)))
         parts = [_like(paths, history[0], sampling, _positive)]
-    done = {name: getattr(_about(made.info), name) for name in CHANGED}
-    about = replace(Suited.of(history, sampling, () if jumps is None else seasons), **done)
+        about = Suited.of(history, sampling, seasons)
     if effect is not None:
         by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))
         about = replace(about, **({"gain": effect.gain} if by_covariates else {"calendar_days": 1}))
