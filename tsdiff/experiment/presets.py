@@ -204,6 +204,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "solar_al_tail_hourly": Preset(
             batch_size=64,
             training=_steps(2500),
+            members=2,
             tuned_steps=300,
         ).with_sampling(minimum=0.0, width=1.25),
         "nyc_weather_hourly": Preset(scaling="last", training=_steps(4000), members=0, tuned_steps=300).with_sampling(
