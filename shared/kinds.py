@@ -10,9 +10,10 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo, with_config
 from pydantic_core import ErrorDetails, core_schema
@@ -24,6 +25,13 @@ CUSTOM = "custom"
 """The key of a user's own classes in pydantic's validation context."""
 _RENAMED = {"name": "kind"}
 """Keys of older files."""
+_SHAPES = {
+    "tuple_type": "need a list, such as [1, 2]",
+    "list_type": "need a list, such as [1, 2]",
+    "dict_type": "need settings by name, such as {name: value}",
+    "dataclass_type": "need settings by name, such as {name: value}",
+}
+"""What is said of values of another shape, by pydantic's name of the error."""
 
 
 def kind_of(cls: type) -> str:
@@ -127,12 +135,12 @@ def adapter_of(cls: type) -> TypeAdapter[Any]:
     return TypeAdapter(with_config(ConfigDict(extra="forbid"))(cls))
 
 
-def told(error: ValidationError) -> str:
-    """Which settings were refused, and why, in one line."""
-    return "; ".join(map(_told, error.errors()[:5]))
+def told(error: ValidationError, cls: type | None = None) -> str:
+    """Which settings were refused, and why, in one line; of those that `cls` has not, what may be meant."""
+    return "; ".join(_told(one, cls) for one in error.errors()[:5])
 
 
-def _told(error: ErrorDetails) -> str:
+def _told(error: ErrorDetails, cls: type | None) -> str:
     place, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
     context = error.get("ctx", {})
     if "expected" in context:
@@ -140,4 +148,23 @@ def _told(error: ErrorDetails) -> str:
     elif bounds := BOUND_WORDS.keys() & context.keys():
         need = (f"{BOUND_WORDS[name]} {str(context[name]).removesuffix('.0')}" for name in bounds)
         message, place = f"need a number, {' and '.join(need)}", f"{place}={error['input']!r}"
+    elif error["type"] in _SHAPES:
+        message, place = _SHAPES[error["type"]], f"{place}={error['input']!r}"
+    elif error["type"] == "unexpected_keyword_argument":
+        *before, name = error["loc"]
+        names = _names_at(cls, before)
+        near = get_close_matches(str(name), names, 2)
+        if near:
+            message += f", perhaps {' or '.join(near)}"
+        elif names:
+            message += f"; there are {', '.join(names)}"
     return f"{place}: {message}" if place else message
+
+
+def _names_at(cls: type | None, place: Sequence[int | str]) -> list[str]:
+    """The fields of a class of settings, or of what lies at a place in it; none where that is chosen by kind."""
+    for name in place:
+        kind = get_type_hints(cls).get(str(name)) if is_dataclass(cls) else None
+        found = [one for one in (kind, *get_args(kind)) if is_dataclass(one)]
+        cls = found[0] if len(found) == 1 else None  # type: ignore[assignment]
+    return [field.name for field in fields(cls)] if is_dataclass(cls) else []

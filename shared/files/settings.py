@@ -128,4 +128,4 @@ def dataclass_from(
     try:
         return adapter.validate_python(dict(values), context={CUSTOM: custom})
     except ValidationError as problem:
-        raise error(f"{origin}: {told(problem)}; correct these settings, or write them again") from problem
+        raise error(f"{origin}: {told(problem, cls)}; correct these settings, or write them again") from problem

@@ -66,7 +66,16 @@ def test_what_comes_later_wins(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "changes", "message"),
     [
-        ("training: {max_step: 3}", [], r"e\.yaml: training\.max_step: Unexpected keyword"),
+        (
+            "training: {max_step: 3}",
+            [],
+            r"e\.yaml: training\.max_step: Unexpected keyword argument, perhaps max_steps;",
+        ),
+        ("", ["colour=1"], "colour: Unexpected keyword argument; there are preset, data, model, .*samples;"),
+        ("", ["data.freqq=h"], "data.freqq: Unexpected keyword argument, perhaps freq;"),
+        ("", ["model.backbone.pach=4"], "model.backbone.pach: Unexpected keyword argument;"),
+        ("", ["seeds=3"], r"seeds=3: need a list, such as \[1, 2\]"),
+        ("", ["training=5"], r"training=5: need settings by name, such as \{name: value\}"),
         ("", ["training.max_steps=many"], r"training\.max_steps: Input should be a valid integer"),
         ("", ["sampling.scale=-1"], r"sampling\.scale=-1: need a number, at least 0;"),
         ("", ["seeds=[1, 1]"], r"seeds=\(1, 1\)"),
