@@ -182,6 +182,19 @@ def quarters(rng: np.random.Generator, steps: np.ndarray, known: int) -> np.ndar
     return 0.25 * (rng.random(steps.shape) < 0.1) * np.cumprod(ways, axis=1)
 
 
+def total(mean: float, size: float) -> Draw:
+    """All of Poisson counts so far, of days of a random week."""
+
+    def draw(rng: np.random.Generator, known: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+        rate = np.tile(mean * np.resize(np.exp(size * rng.normal(size=7)), known + horizon), (FUTURES, 1))
+        made = rng.poisson(rate).astype(np.float64)
+        made[:, :known] = made[0, :known]
+        made = np.cumsum(made, axis=1)
+        return made[0, :known], made[:, known:]
+
+    return draw
+
+
 def workweek(steps: np.ndarray) -> np.ndarray:
     """Hours of a day, and less on weekends."""
     day = 10 * np.sin(2 * np.pi * steps / 24) + 4 * np.sin(4 * np.pi * steps / 24 + 1)
@@ -222,6 +235,8 @@ LAWS = {
     "price, new each year": Law(staying(each_year), "M", 120, 12),
     "rate in quarters": Law(staying(quarters, relative=False), "M", 120, 12),
     "meter of a total": Law(staying(lambda rng, steps, known: 1.0 * (rng.random(steps.shape) < 0.1), relative=False)),
+    "total of counts by week": Law(total(20.0, 0.3)),
+    "total of rare counts": Law(total(0.6, 0.0)),
 }
 
 

@@ -38,7 +38,7 @@ from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES, few
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.suited import Suited, changed, taken_for, with_calendar_days, with_jumps
+from tsdiff.tasks.suited import Suited, changed, taken_for, totals, with_calendar_days, with_jumps
 from tsdiff.windows.config import ANY_FREQ
 
 if TYPE_CHECKING:
@@ -229,6 +229,8 @@ def told_kinds(decided: Collection[Suited]) -> list[str]:
         parts.append(f"the calendar tells of {days}")
     if stay := with_jumps(decided):
         parts.append(f"{stay} taken to stay but for jumps")
+    if grown := totals(decided):
+        parts.append(f"{grown} taken for running totals, by what they grow by")
     return parts + [f"{count} {_CHANGED[name]}" for name, count in changed(decided).items() if count]
 
 

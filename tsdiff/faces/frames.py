@@ -99,10 +99,11 @@ class FrameCalls(JointCalls):
         Returns:
             A long frame: id, timestamp, mean, and one column a level ("0.5"). The first two are named as in `df`, with
             its ids in their dtype and its time zone (`tsdiff.data.origin.Origin`). Its `attrs` tell how many series
-            were taken for "nonnegative" and for "counts", go by "calendar_days", stay but for "jumps", and had
-            "outliers" in their history put back, values "excluded" or "rescaled" (docs/frames.md); and of "covariates",
-            by id as text, by which share they lower the error of the series' past, held out in parts; 0 where they do
-            not and are not used. A model that was trained with covariates uses them always, and tells no share.
+            were taken for "nonnegative" and for "counts", go by "calendar_days", stay but for "jumps", are "totals"
+            of all so far, and had "outliers" in their history put back, values "excluded" or "rescaled"
+            (docs/frames.md); and of "covariates", by id as text, by which share they lower the error of the series'
+            past, held out in parts; 0 where they do not and are not used. A model that was trained with covariates uses
+            them always, and tells no share.
 
         Raises:
             ConfigError: a setting that cannot be, a model without a horizon, or covariates that it does not fit.

@@ -26,6 +26,7 @@ from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.tasks.totals import around_totals
 from tsdiff.windows.changed import UNCHANGED, Changed
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
@@ -57,6 +58,7 @@ class Suited:
         calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
         limited: its samples do not pass a value that it often reaches and never passes.
         jumps: of its history, if it stays where it is but for them; its samples do so, too.
+        total: it is a running total, and all of this is of what it grows by.
         outliers, excluded, rescaled: values of its history that were taken for others, see
             `tsdiff.windows.changed.Changed`.
     """
@@ -68,6 +70,7 @@ class Suited:
     calendar_days: int = 0
     limited: bool = False
     jumps: int = 0
+    total: bool = False
     outliers: int = 0
     excluded: int = 0
     rescaled: int = 0
@@ -148,18 +151,28 @@ def suited(
             yield _suited(entry, one, effect, sampling, seasons, regress, told)
 
     find = _find(sampling, freq)
-    if find is None:
-        yield from made(dataset, num_samples)
+
+    def by_days(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
+        if find is None:
+            yield from made(entries, count)
+            return
+        for one, target, days in around_calendar_days(find, made, entries, count, horizon, tells):
+            if days is None:
+                yield one
+                continue
+            info, steps = one.info, len(target) + np.arange(horizon)
+            if isinstance(info, dict):
+                info = {**info, SUITED: replace(info[SUITED], calendar_days=len(days.off))}
+            samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
+            yield SampleForecast(samples, start_date=one.start_date, item_id=one.item_id, info=info)
+
+    if told or not sampling.counts:
+        yield from by_days(dataset, num_samples)
         return
-    for one, target, days in around_calendar_days(find, made, dataset, num_samples, horizon, tells):
-        if days is None:
-            yield one
-            continue
-        info, steps = one.info, len(target) + np.arange(horizon)
-        if isinstance(info, dict):
-            info = {**info, SUITED: replace(info[SUITED], calendar_days=len(days.off))}
-        samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
-        yield SampleForecast(samples, start_date=one.start_date, item_id=one.item_id, info=info)
+    for one, total in around_totals(by_days, dataset, num_samples, season):
+        if total and isinstance(one.info, dict):
+            one.info = {**one.info, SUITED: replace(one.info[SUITED], total=True)}
+        yield one
 
 
 def _suited(
@@ -273,11 +286,12 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
 
 def decided(entries: Sequence[Entry], made: Sequence[SampleForecast], told: bool) -> dict[str, Any]:
     """What was decided from named series, for the `attrs` of a frame of their forecasts: how many were taken for
-    nonnegative and for counts, go by the calendar, stay but for jumps, and had values taken for others; of series with
-    covariates, by id, how much those help, unless a model is `told` them, which does not decide by series."""
+    nonnegative and for counts, go by the calendar, stay but for jumps, are running totals, and had values taken for
+    others; of series with covariates, by id, how much those help, unless a model is `told` them, which does not decide
+    by series."""
     known = {entry["item_id"]: (one.info or {}).get(SUITED, Suited()) for entry, one in zip(entries, made, strict=True)}
     attrs: dict[str, Any] = {**taken_for(known.values()), "calendar_days": with_calendar_days(known.values())}
-    attrs["jumps"] = with_jumps(known.values())
+    attrs |= {"jumps": with_jumps(known.values()), "totals": totals(known.values())}
     attrs |= changed(known.values())
     if {DYNAMIC, PAST} & set(entries[0]) and not told:
         attrs["covariates"] = {name: round(about.gain, 4) for name, about in known.items()}
@@ -303,6 +317,11 @@ def with_calendar_days(decisions: Iterable[Suited]) -> int:
 def with_jumps(decisions: Iterable[Suited]) -> int:
     """How many series stay where they are but for jumps."""
     return sum(one.jumps > 0 for one in decisions)
+
+
+def totals(decisions: Iterable[Suited]) -> int:
+    """How many series are running totals."""
+    return sum(one.total for one in decisions)
 
 
 def changed(decisions: Collection[Suited]) -> dict[str, int]:
