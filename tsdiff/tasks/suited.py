@@ -26,7 +26,7 @@ from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
-from tsdiff.tasks.totals import around_totals
+from tsdiff.tasks.totals import around_gaps_of_totals, around_totals, growth_of
 from tsdiff.windows.changed import UNCHANGED, Changed
 
 Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
@@ -77,8 +77,8 @@ class Suited:
 
     @classmethod
     def of(cls, history: np.ndarray, sampling: Sampling, seasons: Sequence[int] = ()) -> Suited:
-        """What settings decide from a history, (length,) or (channels, length), NaN where missing; and its jumps, if
-        its seasons, in steps, are given."""
+        """What settings decide from a history, (length,) or (channels, length), NaN where missing; and, if its seasons,
+        in steps, are given, its jumps, and whether it is a running total."""
         supports = [Support.of(row) for row in np.atleast_2d(history)]
         nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
         counts = sampling.counts and all(one.counts for one in supports)
@@ -86,7 +86,9 @@ class Suited:
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
         limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
         jumps = jumps_of(history, sampling, seasons) if seasons else None
-        return cls(nonnegative, counts, zeros, limited=limited, jumps=0 if jumps is None else len(jumps.sizes))
+        total = bool(seasons) and sampling.counts and history.ndim == 1 and growth_of(history, seasons[0]) is not None
+        stays = 0 if jumps is None else len(jumps.sizes)
+        return cls(nonnegative, counts, zeros, limited=limited, jumps=stays, total=total)
 
 
 def jumps_of(history: np.ndarray, sampling: Sampling, seasons: Sequence[int]) -> Jumps | None:
@@ -258,16 +260,23 @@ def suited_gaps(
     def made(entries: Iterable[Entry], count: int) -> Iterator[Imputation]:
         return (_suited_gaps(one, sampling, freq, told) for one in impute(entries, count))
 
-    find = _find(sampling, freq)
-    if find is None or normalise_freq(freq) not in DAILY:
-        yield from made(dataset, num_samples)
-        return
-    for one, target, days in around_calendar_days(find, made, dataset, num_samples):
-        if days is None:
-            yield one
-            continue
-        samples = _with_days(one.samples, days, np.flatnonzero(np.isnan(target)), target, sampling, one.item_id)
-        yield replace(one, target=target, samples=samples)
+    find = _find(sampling, freq) if normalise_freq(freq) in DAILY else None
+
+    def by_days(entries: Iterable[Entry], count: int) -> Iterator[Imputation]:
+        if find is None:
+            yield from made(entries, count)
+            return
+        for one, target, days in around_calendar_days(find, made, entries, count):
+            if days is None:
+                yield one
+                continue
+            samples = _with_days(one.samples, days, np.flatnonzero(np.isnan(target)), target, sampling, one.item_id)
+            yield replace(one, target=target, samples=samples)
+
+    if told or not sampling.counts:
+        yield from by_days(dataset, num_samples)
+    else:
+        yield from around_gaps_of_totals(by_days, dataset, num_samples, candidate_seasons(freq)[0])
 
 
 def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) -> Imputation:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from gluonts.model.forecast import SampleForecast
@@ -12,6 +14,8 @@ from gluonts.model.forecast import SampleForecast
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.tasks.covariates import PAST
+from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.windows.gaps import stretches
 
 _RECENT, _FEWEST, _OFTEN = 2048, 30, 1 / 6
 """Steps that are looked at, how many are known at least, and the share of them that grow: what grows less often is a
@@ -23,7 +27,8 @@ _ALIKE = 0.25
 """The correlation of one step's growth with the next's, at most: a line with noise has less than minus this, for what
 is too much comes off again; a curve that bends has more."""
 
-Make = Callable[[Iterable[Entry], int], Iterator[SampleForecast]]
+Made = TypeVar("Made")
+Make = Callable[[Iterable[Entry], int], Iterator[Made]]
 
 
 def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
@@ -45,7 +50,7 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
 
 
 def around_totals(
-    make: Make, dataset: Iterable[Entry], num_samples: int, season: int
+    make: Make[SampleForecast], dataset: Iterable[Entry], num_samples: int, season: int
 ) -> Iterator[tuple[SampleForecast, bool]]:
     """Forecasts of series, of running totals by what they grow by.
 
@@ -57,23 +62,65 @@ def around_totals(
     Yields:
         One forecast an entry, and whether it is of a running total.
     """
-    waiting: deque[float | None] = deque()
+    for made, target in _around(make, dataset, num_samples, season):
+        if target is None:
+            yield made, False
+            continue
+        samples = target[-1] + np.cumsum(np.maximum(made.samples, 0.0), axis=1)
+        yield SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info), True
+
+
+def around_gaps_of_totals(
+    make: Make[Imputation], dataset: Iterable[Entry], num_samples: int, season: int
+) -> Iterator[Imputation]:
+    """Filled series, running totals by what they grow by, which is made to be what lies between both sides of a gap.
+
+    Args:
+        make, dataset, num_samples, season: as in `around_totals`.
+    """
+    for made, target in _around(make, dataset, num_samples, season):
+        if target is None:
+            yield made
+            continue
+        paths = np.tile(target, (len(made.samples), 1))
+        growth, known = np.maximum(made.paths, 0.0), target[np.isfinite(target)]
+        for start, stop in stretches(np.isnan(target)):
+            if start == 0:
+                paths[:, :stop] = target[stop] - np.cumsum(growth[:, stop - 1 :: -1], axis=1)[:, ::-1]
+            else:
+                paths[:, start:stop] = _between(target[start - 1], target[stop], growth[:, start - 1 : stop])
+        samples = paths[:, np.isnan(target)]
+        if (known >= 0).all():
+            samples = np.maximum(samples, 0.0)
+        if (known == np.rint(known)).all():
+            samples = np.rint(samples)
+        yield replace(made, start=made.start - 1, target=target, samples=samples)
+
+
+def _between(left: float, right: float, growth: np.ndarray) -> np.ndarray:
+    """What lies between two values of a total that grows so, (draws, steps + 1), as far as both say: (draws, steps)."""
+    together = growth.sum(axis=1, keepdims=True)
+    shares = np.where(together > 0, growth / np.where(together > 0, together, 1.0), 1 / growth.shape[1])
+    made: np.ndarray = np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)
+    return made
+
+
+def _around(
+    make: Make[Made], dataset: Iterable[Entry], num_samples: int, season: int
+) -> Iterator[tuple[Made, np.ndarray | None]]:
+    """What is made of series, and of running totals of what they grow by, with the totals' values (length,)."""
+    waiting: deque[np.ndarray | None] = deque()
 
     def grown() -> Iterator[Entry]:
         for name, entry in named_entries(dataset):
             target = target_of(entry, name)
             alone = target.ndim == 1 and all(entry.get(field) is None for field in (DYNAMIC, PAST))
             growth = growth_of(target, season) if alone else None
-            waiting.append(None if growth is None else float(target[-1]))
+            waiting.append(None if growth is None else target)
             yield entry if growth is None else {**entry, "target": growth, "start": entry["start"] + 1}
 
     for made in make(grown(), num_samples):
-        last = waiting.popleft()
-        if last is None:
-            yield made, False
-            continue
-        samples = last + np.cumsum(np.maximum(made.samples, 0.0), axis=1)
-        yield SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info), True
+        yield made, waiting.popleft()
 
 
 def _without_season(growth: np.ndarray, season: int) -> np.ndarray:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tsdiff import TSDiffPredictor
-from tsdiff.commands import forecast
-from tsdiff.commands.options import Forecast
+from tsdiff.commands import forecast, impute
+from tsdiff.commands.options import Forecast, Impute
 from tsdiff.tasks.suited import SUITED
 from tsdiff.tasks.totals import growth_of
 
@@ -81,6 +81,36 @@ def test_it_may_be_refused_and_covariates_leave_a_series_as_it_is(daily):
     assert not made.info[SUITED].total
 
 
+def test_gaps_of_a_total_hold_what_it_grew_by_between_their_sides(daily):
+    values = TOTAL.copy()
+    values[:3] = np.nan
+    values[60:72] = np.nan
+    values[100] = np.nan
+    (made,) = daily.impute([entry(values)], 200)
+    np.testing.assert_array_equal(np.isnan(made.target), np.isnan(values))
+    assert made.start == START
+    paths = made.paths
+    assert (np.diff(paths, axis=1) >= 0).all()
+    assert (paths == np.rint(paths)).all()
+    truth, middle = TOTAL[60:72], np.median(paths[:, 60:72], axis=0)
+    assert np.abs(middle - truth).max() < 25
+    assert (np.quantile(paths[:, 60:72], 0.05, axis=0) <= truth + 5).all()
+    assert (np.quantile(paths[:, 60:72], 0.95, axis=0) >= truth - 5).all()
+    shut = np.flatnonzero((STEPS % 7 == 6) & (STEPS >= 60) & (STEPS < 72))
+    assert np.diff(np.median(paths, axis=0))[shut - 1].max() < 4
+    assert np.abs(np.median(paths[:, 0]) - TOTAL[0]) < 40
+    assert set(np.unique(paths[:, 100])) <= set(range(int(TOTAL[99]), int(TOTAL[101]) + 1))
+    (plain,) = daily.with_sampling(counts=False).impute([entry(values)], 50)
+    assert (np.diff(plain.paths, axis=1) < 0).any()
+
+
+def test_series_without_gaps_and_those_that_end_unknown_are_filled_as_they_are(daily):
+    whole, ending = daily.impute([entry(TOTAL), entry(np.r_[TOTAL, np.nan])], 20)
+    np.testing.assert_array_equal(whole.target, TOTAL)
+    assert whole.samples.shape == (20, 0)
+    assert ending.samples.shape == (20, 1)
+
+
 def test_series_keep_their_order_and_what_each_gets_alone(daily):
     other = entry(50 + RNG.normal(size=140))
     together = list(daily.predict([other, entry(TOTAL), other], num_samples=20))
@@ -101,3 +131,9 @@ def test_frames_and_the_command_tell_it(daily, tmp_path: Path, capsys):
     options = {"data": tmp_path / "data.csv", "model": "default", "prediction_length": 14, "samples": 20, "windows": 0}
     forecast.main(Forecast(**options, output=tmp_path / "out"))  # type: ignore[arg-type]
     assert "1 taken for running totals, by what they grow by" in capsys.readouterr().out.replace("\n", " ")
+    table.drop(index=range(60, 70)).to_csv(tmp_path / "data.csv", index=False)
+    impute.main(Impute(**options, output=tmp_path / "filled"))  # type: ignore[arg-type]
+    assert "1 taken for running totals, by what they grow by" in capsys.readouterr().out.replace("\n", " ")
+    filled = pd.read_csv(tmp_path / "filled" / "imputed.csv")
+    assert filled["0.05"].min() >= TOTAL[59]
+    assert filled["0.95"].max() <= TOTAL[70]
