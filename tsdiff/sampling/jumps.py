@@ -132,7 +132,9 @@ class Jumps:
             return jumps
         first = rng.choice(to_come, (number, 1)) - self.age
         times = np.cumsum(np.hstack([first, rng.choice(self.stays, (number, steps))]), axis=1)
-        regular = (times[:, :, None] == np.arange(steps)).any(1)
+        rows, places = np.nonzero(times < steps)
+        regular = np.zeros((number, steps), dtype=bool)
+        regular[rows, times[rows, places]] = True
         return np.where(rng.random((number, 1)) * (count + 1) < 1, jumps, regular)
 
 
