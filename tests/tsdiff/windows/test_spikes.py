@@ -173,3 +173,9 @@ def test_an_outlier_is_put_back_wherever_it_is():
     kept[places] = False
     assert np.array_equal(cleaned[kept], values[kept])
     assert without_spikes_anywhere(cleaned, (7, 365)) is not values
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("values", [[10.0, 1000, 10, 1000], [1000.0, 10, 1000, 10, 1000], [3.0, 9, 27, 81], [5.0] * 4])
+def test_few_values_that_are_all_as_far_off_stay_without_a_word(values: list[float]) -> None:
+    np.testing.assert_array_equal(without_spikes(np.array(values), (7,)), values)
