@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
-from tsdiff.tasks.suited import Suited
+from tsdiff.tasks.suited import Suited, gaps_stay
 from tsdiff.windows.conditioning import bridge
 
 _OF_SCORES = ("imputed.png", "metrics.md")
@@ -146,7 +146,10 @@ def told(job: Job, predictor: TSDiffPredictor, values: int) -> str:
     """What was filled, and what was decided from the data, in a line."""
     gapped = [entry["target"] for entry in job.series if np.isnan(entry["target"]).any()]
     seasons = candidate_seasons(job.series.freq)
-    decided = [Suited.of(target, predictor.sampling, seasons) for target in gapped]
+    sampling = predictor.sampling
+    decided = [Suited.of(one, sampling, seasons) for one in gapped]
+    stay = [gaps_stay(one, sampling, seasons) for one in gapped]
+    decided = [one if stays else replace(one, jumps=0) for one, stays in zip(decided, stay, strict=True)]
     filled = f"{counted(values, 'missing value', 'missing values')} of {len(gapped)} series filled"
     return "; ".join([filled, *told_kinds(decided)])
 

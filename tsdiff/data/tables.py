@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from gluonts import json
@@ -23,6 +24,7 @@ from pyarrow import ArrowInvalid, compute, ipc, parquet
 
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
+from tsdiff.data.columns import ITEM_NAMES
 
 MOST_BYTES = 1 << 30
 MOST_TIMES = 32
@@ -44,6 +46,8 @@ _POINTS, _COMMAS = (
 _MAYBE = re.compile(rf"\s*[+-]?[{_SPACES}{_UNITS}]*[+-]?\d[\d.,{_SPACES}]*[{_UNITS}]?\s*")
 """Numbers with decimal points and commas, the other or spaces between thousands; what all of a column may be in, and
 what one may look like."""
+_EXACT = 2**53
+"""Whole numbers below it are exact as floats."""
 _BLOCK, _LONGEST_HEAD = 1 << 20, 16 << 20
 _FEWEST_ROWS, _MOST_ROWS = 16, 1 << 16
 
@@ -130,19 +134,22 @@ def _outside_quotes(line: bytes, mark: bytes) -> int:
 
 def _with_numbers(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
     """Columns of texts that are numbers as people write them, as numbers: with decimal commas where these are allowed,
-    marks between thousands, a percent or currency sign that all have."""
+    marks between thousands, a percent or currency sign that all have; but for ids by their usual names."""
     made = frame.copy()
     for name, column in frame.items():
         texts = column.dropna()
-        if pd.api.types.is_numeric_dtype(column.dtype) or texts.empty or not _MAYBE.fullmatch(str(texts.iloc[0])):
+        if name in ITEM_NAMES or pd.api.types.is_numeric_dtype(column.dtype) or texts.empty:
+            continue
+        if not _MAYBE.fullmatch(str(texts.iloc[0])):
             continue
         texts = texts.astype(str).str.strip()
         numbers = _numbers(texts, commas)
         if numbers is None:
             continue
-        made[name] = numbers.reindex(frame.index)
-        if not commas or any(unit in texts.iloc[0] for unit in _UNITS):
-            tell(f"column {name!r}: {texts.iloc[0]!r} is read as {numbers.iloc[0]:.15g}, and all of it so")
+        made[name] = numbers if len(numbers) == len(frame) else numbers.reindex(frame.index)
+        if not commas or texts.str.contains(f"[{_SPACES}{_UNITS}]").any():
+            shown = " ".join(texts.iloc[0].split())  # spaces of any kind as one that is printed
+            tell(f"column {name!r}: {shown!r} is read as {numbers.iloc[0]:.15g}, and all of it so")
     return made
 
 
@@ -160,7 +167,9 @@ def _numbers(texts: pd.Series, commas: bool) -> pd.Series | None:
     if not unit and not marked and not bare.str.contains(f"[{_SPACES}]").any():
         return None
     bare = bare.str.replace(f"[{_SPACES}{'.' if commas else ','}]", "", regex=True)
-    return bare.str.replace(",", ".", regex=False).astype(float)
+    numbers = bare.str.replace(",", ".", regex=False).astype(float)
+    whole = not bare.str.contains("[.,]").any() and numbers.abs().max() < _EXACT
+    return numbers.astype(np.int64) if whole else numbers
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

@@ -60,7 +60,9 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
         first = next(iter(values.dropna()), 0)
         digits = len(f"{first:.0f}")
         way = f"df[{name!r}], unit={_UNITS.get(digits, 's')!r})"
-        if digits in _FORMATS:
+        if digits == 4 and first != int(first):  # 2024.09, and 2024.1 for October
+            way = f"df[{name!r}].map('{{:.2f}}'.format), format='%Y.%m')"
+        elif digits in _FORMATS:
             way = f"df[{name!r}].astype('Int64').astype(str), format={_FORMATS[digits]!r})"
         elif digits < _SECONDS_FROM:
             way = f"df[{name!r}], unit='D'), which makes days of numbered steps"

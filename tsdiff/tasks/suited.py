@@ -17,7 +17,7 @@ from tsdiff.data import candidate_seasons
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, target_of
 from tsdiff.data.frequency import freq_of, normalise_freq
-from tsdiff.sampling.jumps import Jumps, filled
+from tsdiff.sampling.jumps import Jumps, filled, stays_throughout
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
 from tsdiff.sampling.zeros import Support, within, within_gaps
@@ -95,6 +95,12 @@ def jumps_of(history: np.ndarray, sampling: Sampling, seasons: Sequence[int]) ->
     """Those of a history, (length,) or (1, length), that stays where it is but for them, if settings ask for them."""
     rows = np.atleast_2d(history)
     return Jumps.of(rows[0], seasons) if sampling.counts and len(rows) == 1 else None
+
+
+def gaps_stay(history: np.ndarray, sampling: Sampling, seasons: Sequence[int]) -> bool:
+    """Whether gaps of a history, as of `jumps_of`, are filled by what lies on both sides and jumps between."""
+    rows = np.atleast_2d(history)
+    return sampling.counts and len(rows) == 1 and stays_throughout(rows[0], seasons)
 
 
 def _bounded(sampling: Sampling) -> bool:
@@ -281,7 +287,7 @@ def suited_gaps(
 
 def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) -> Imputation:
     rows, seasons = np.atleast_2d(made.target), candidate_seasons(freq)
-    if not told and jumps_of(rows, sampling, seasons) is not None:
+    if not told and gaps_stay(rows, sampling, seasons):
         stayed = filled(rows[0], seasons, len(made.samples), _rng(sampling, made.item_id))
         return replace(made, samples=_like(stayed, rows[0], sampling, _positive).astype(made.samples.dtype))
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]

@@ -96,7 +96,10 @@ def _amid_few(values: np.ndarray, off: np.ndarray, around: np.ndarray) -> np.nda
     farthest = np.abs(off) == np.abs(off).max()
     far = farthest & (np.abs(off) >= (_TIMES - 1) * np.abs(around))
     far[[0, -1]] = False
-    return far & (np.abs(off) > _STRICTER * max(_usual(values[~farthest])))
+    others = values[~farthest]
+    if len(others) < 2:  # all are as far off: none is the single one
+        return np.zeros(len(values), dtype=bool)
+    return far & (np.abs(off) > _STRICTER * max(_usual(others)))
 
 
 def _off_neighbours(values: np.ndarray, all_of_them: bool) -> tuple[np.ndarray, np.ndarray]:

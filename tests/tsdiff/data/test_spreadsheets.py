@@ -86,8 +86,9 @@ def test_texts_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
 def test_numbers_as_people_write_them_are_read_and_told(tmp_path: Path, mark: str, texts: list, values: list) -> None:
     rows = [f"{day:%Y-%m-%d}{mark}" + f'"{text}"' for day, text in zip(DAYS, texts, strict=False)]
     path = written(tmp_path / "a.csv", "\n".join([f"day{mark}sold", *rows]))
-    if mark == "," or any(unit in texts[0] for unit in "%€"):
-        with pytest.warns(UserWarning, match=rf"column 'sold': '{re.escape(texts[0])}' is read as {values[0]:g}"):
+    if mark == "," or any(sign in texts[0] for sign in "%€\u202f"):
+        shown = re.escape(" ".join(texts[0].split()))
+        with pytest.warns(UserWarning, match=rf"column 'sold': '{shown}' is read as {values[0]:g}"):
             (entry,) = load_dataset(path)
     else:
         (entry,) = load_dataset(path)
@@ -111,6 +112,15 @@ def test_numbers_as_people_write_them_are_read_and_told(tmp_path: Path, mark: st
 def test_numbers_that_could_be_others_stay_texts(tmp_path: Path, mark: str, texts: list[str]) -> None:
     frame = load_table(written(tmp_path / "a.csv", f"id{mark}x\n" + "".join(f'1{mark}"{one}"\n' for one in texts)))
     assert frame["x"].tolist() == texts
+
+
+def test_ids_that_look_like_numbers_stay_as_they_are_or_are_told(tmp_path: Path) -> None:
+    rows = "".join(f"110 001;{day:%Y-%m-%d};{place},5\n" for place, day in enumerate(DAYS[:4]))
+    (entry,) = load_dataset(written(tmp_path / "a.csv", "item_id;day;sold\n" + rows))
+    assert entry["item_id"] == "110 001"
+    with pytest.warns(UserWarning, match="column 'shop': '110 001' is read as 110001"):
+        (entry,) = load_dataset(written(tmp_path / "a.csv", "shop;day;sold\n" + rows), item_id="shop", target="sold")
+    assert entry["item_id"] == "110001"
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -163,7 +173,7 @@ def test_years_may_be_numbers() -> None:
         load_dataset(pd.DataFrame({"year": range(12), "people": SOLD}))
 
 
-@pytest.mark.parametrize("format", ["%Y", "%Y%m", "%Y%m%d", "s", "ms"])
+@pytest.mark.parametrize("format", ["%Y", "%Y.%m", "%Y%m", "%Y%m%d", "s", "ms"])
 def test_times_that_are_numbers_are_told_a_call_that_reads_them(format) -> None:
     days = pd.date_range("2020-01-01", periods=12, freq="YS")
     numbers = days.strftime(format).astype(float) if "%" in format else days.as_unit(format).asi8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.special import betaln
 from tsdiff import TSDiffPredictor
 from tsdiff.commands import forecast, impute
 from tsdiff.commands.options import Forecast, Impute
-from tsdiff.sampling.jumps import Jumps, filled
+from tsdiff.sampling.jumps import Jumps, filled, stays_throughout
 from tsdiff.tasks.suited import SUITED
 
 START = pd.Period("2024-01-01", "D")
@@ -62,6 +63,11 @@ OTHERS = {
     "too few": np.repeat([5.0, 6.0], [6, 5]),
     "many": np.repeat(RNG.normal(size=40), 4),
     "since it moves": np.r_[np.full(60, 5.0), RNG.normal(5, 1, 8)],
+    "noise, and then it stays": np.r_[RNG.normal(size=20), np.full(180, 5.0)],
+    "a slope in coarse units": 50 + np.round(0.13 * np.arange(200) + 0.5 * np.sin(np.arange(200) / 9)),
+    "a wave in coarse units": np.round(15 * np.sin(2 * np.pi * np.arange(365) / 365)) + 300,
+    "a cycle of plateaus": np.tile(np.repeat(100.0 - 10 * np.arange(9), 7), 4),
+    "minutes of days": np.round(8 * np.sin(2 * np.pi * np.arange(2880) / 1440)),
     "a last mistake": np.r_[np.full(60, 9.99), 99.9],
     "a last zero": np.r_[PRICE, 0.0],
     "missing": np.full(60, np.nan),
@@ -70,7 +76,8 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_others_do_not(kind):
-    assert Jumps.of(OTHERS[kind], (24, 168) if kind.startswith("day") else (7, 365)) is None
+    seasons = {"day": (24, 168), "min": (1440, 10080)}.get(kind[:3], (7, 365))
+    assert Jumps.of(OTHERS[kind], seasons) is None
 
 
 def test_a_jump_as_large_as_one_before_or_that_lasts_is_no_mistake():
@@ -121,6 +128,24 @@ def test_yearly_prices_change_when_it_is_time(age):
     assert (np.diff(paths, axis=1) >= 0).mean() > 0.99
 
 
+def test_where_it_comes_to_is_one_of_its_levels_if_that_does_not_depend_on_where_it_was():
+    levels = np.random.default_rng(3).normal(100, 5, 42).round(1)
+    found = jumps_of(np.repeat(levels, 7))
+    paths = found.paths(4000, 140, np.random.default_rng(0))
+    assert np.isin(paths, levels).all()
+    assert abs(paths[:, 70:].std() / levels.std() - 1) < 0.05
+    assert jumps_of(np.repeat(np.cumsum(levels - 100), 7)).levels is None
+    ahead = jumps_of(np.r_[np.repeat(levels, 7), np.full(5, np.nan)]).paths(4000, 135, np.random.default_rng(0))
+    np.testing.assert_array_equal(ahead, paths[:, 5:])
+
+
+def test_how_often_it_jumps_lately_tells():
+    """Twenty jumps in the first hundred steps, two since."""
+    early = np.repeat(20.0 + np.cumsum(np.random.default_rng(1).normal(size=13)), 8)
+    paths = jumps_of(np.r_[early, np.full(60, 30.0), np.full(44, 31.0)]).paths(2000, 10, np.random.default_rng(0))
+    assert 0.75 < (paths == 31).all(1).mean() < 0.95
+
+
 def test_a_meter_only_rises_by_what_it_has_and_rates_turn_now_and_then():
     rng = np.random.default_rng(2)
     meter = 100 + np.cumsum(rng.random(400) < 0.1).astype(float)
@@ -157,6 +182,26 @@ def test_a_gap_holds_one_jump_at_any_time():
     assert set(np.unique(later)) == {10.49, 10.99}
     share = (later == 10.99).mean(0)  # (1, 2, … 8) of nine times
     assert np.abs(share - np.arange(1, 9) / 9).max() < 4 * np.sqrt(0.25 / 20_000)
+
+
+def test_a_gap_of_many_stays_holds_as_many_jumps():
+    meter = 100 + np.cumsum(np.random.default_rng(2).random(400) < 0.1).astype(float)
+    gapped = meter.copy()
+    gapped[100:200] = np.nan
+    drawn = filled(gapped, (7,), 2000, np.random.default_rng(0))
+    assert (np.round(drawn) == drawn).all()
+    assert (np.diff(drawn, axis=1) >= 0).all()
+    line = np.linspace(meter[99], meter[200], 102)[1:-1]
+    assert np.abs(drawn.mean(0) - line).max() < 0.5
+
+
+def test_gaps_in_a_part_that_does_not_stay_are_filled_as_others(daily):
+    """The last 2000 values stay; the gap is in noise before them."""
+    values = np.r_[100 + 10 * np.random.default_rng(0).normal(size=300), np.repeat([100.0, 103.0, 104.5, 102.0], 550)]
+    assert Jumps.of(values, (7, 365)) is not None
+    values[140:160] = np.nan
+    (made,) = daily.impute([entry(values)], num_samples=50)
+    assert len(np.unique(made.samples)) > 500
 
 
 def test_gaps_at_the_ends_are_drawn_as_futures():
@@ -216,3 +261,19 @@ def test_frames_and_commands_tell_it(daily, tmp_path: Path, capsys):
     assert "1 taken to stay but for jumps" in capsys.readouterr().out.replace("\n", " ")
     made = pd.read_csv(tmp_path / "filled" / "imputed.csv").set_index("item_id").loc["price"]
     assert (made[["0.05", "0.95"]] == 9.99).all(None)
+
+
+def test_far_horizons_take_little_memory():
+    """A year of hours of a value that is new each day: all times beside all steps were 7 GB."""
+    days = 20 + np.cumsum(np.random.default_rng(5).normal(size=30))
+    found = jumps_of(np.repeat(days, 24), (24, 168))
+    tracemalloc.start()
+    found.paths(100, 8760, np.random.default_rng(0))
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
+
+
+def test_long_histories_are_looked_at_in_little_memory_and_time():
+    """A meter by the minute, of two years: all levels beside all others were 80 GB."""
+    meter = np.cumsum(np.random.default_rng(0).random(1_000_000) < 0.1).astype(float) + 1
+    assert stays_throughout(meter, (1440, 10080))
