@@ -50,7 +50,8 @@ def test_counts_keep_to_the_bounds_that_are_given(naive: AutoPredictor, bounds: 
     forecast = next(naive.with_sampling(**bounds).predict([entry], 300)).samples
     drawn = rng.normal(2, 2, size=(300, 1))
     made = Imputation("a", entry["start"], entry["target"], drawn)
-    filled = next(suited_gaps(lambda *_: iter([made]), [entry], 300, Sampling(counts=True, **bounds), "D")).samples
+    drawing = Sampling(counts=True, **bounds)
+    filled = next(suited_gaps(lambda entries, _: (made for _ in entries), [entry], 300, drawing, "D")).samples
     for samples in (forecast, filled):
         assert (samples.min(), samples.max()) == (least, most)
 
