@@ -39,12 +39,12 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
         history: of the series.
         season: in steps; 1 where there is none.
     """
-    recent = np.diff(history[-_RECENT:])
-    known = recent[np.isfinite(recent)]
-    if len(known) < _FEWEST or not np.isfinite(history[-1]) or (known < 0).any() or (known > 0).mean() <= _OFTEN:
-        return None
     growth = np.diff(history)
-    if (growth < 0).any() or known.std() < _EVEN * known.mean():
+    recent = growth[-_RECENT:]
+    known = recent[np.isfinite(recent)]
+    if len(known) < _FEWEST or not np.isfinite(history[-1]) or (growth < 0).any() or (known > 0).mean() <= _OFTEN:
+        return None
+    if known.std() < _EVEN * known.mean():
         return None
     return growth if abs(_correlation(_without_season(recent, season))) <= _ALIKE else None
 

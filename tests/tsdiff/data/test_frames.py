@@ -499,3 +499,5 @@ def test_a_frequency_that_leaves_most_steps_empty_is_questioned(true, given, tol
     few = pd.DataFrame({"timestamp": days, "target": np.arange(30.0)}).drop([4, 9])
     (note,) = series_from_frame(few, freq=given).notes
     assert note.endswith("2 gaps filled as missing")
+    worked = pd.DataFrame({"timestamp": pd.bdate_range("2024-01-01", periods=30), "target": np.arange(30.0)})
+    assert series_from_frame(worked, freq="D").notes == ["series 'target': 10 gaps filled as missing"]

@@ -16,7 +16,8 @@ from tsdiff import TSDiffPredictor
 from tsdiff.commands import forecast, impute
 from tsdiff.commands.options import Forecast, Impute
 from tsdiff.sampling.jumps import Jumps, filled, stays_throughout
-from tsdiff.tasks.suited import SUITED
+from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.suited import SUITED, suited
 
 START = pd.Period("2024-01-01", "D")
 PRICE = np.repeat([9.99, 10.49, 10.99, 11.49], [30, 20, 25, 15])
@@ -68,6 +69,7 @@ OTHERS = {
     "a wave in coarse units": np.round(15 * np.sin(2 * np.pi * np.arange(365) / 365)) + 300,
     "a cycle of plateaus": np.tile(np.repeat(100.0 - 10 * np.arange(9), 7), 4),
     "minutes of days": np.round(8 * np.sin(2 * np.pi * np.arange(2880) / 1440)),
+    "of late all the time": np.r_[np.repeat(10.0 + np.arange(8), 10), 18.3, 19.1, 18.7, 20.2, 19.4],
     "a last mistake": np.r_[np.full(60, 9.99), 99.9],
     "a last zero": np.r_[PRICE, 0.0],
     "missing": np.full(60, np.nan),
@@ -239,6 +241,14 @@ def test_draws_depend_on_the_series_and_the_seed_alone(daily):
     assert (seeded.samples != other[0].samples).any()
     (refused,) = daily.with_sampling(counts=False).predict([entry(PRICE)], num_samples=50)
     assert len(np.unique(refused.samples)) > 400
+
+
+def test_a_model_that_is_told_more_draws_by_itself(daily):
+    plain = daily.with_sampling(counts=False)
+    given = (plain.predict, [entry(PRICE)], 50, Sampling(counts=True), "D", 14, False)
+    (alone,) = suited(*given, told=True)
+    (stays,) = suited(*given)
+    assert len(np.unique(alone.samples)) > 400 > 50 > len(np.unique(stays.samples))
 
 
 def test_limits_that_are_given_hold(daily):

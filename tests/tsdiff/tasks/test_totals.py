@@ -33,6 +33,9 @@ def test_totals_are_found_also_among_gaps():
     np.testing.assert_array_equal(growth_of(TOTAL, 7), SOLD[1:])
     power = 1e5 + np.cumsum(np.random.default_rng(1).gamma(3, 2.0, 200))
     np.testing.assert_allclose(growth_of(power, 24), np.diff(power))
+    weekdays = np.cumsum((STEPS % 7 < 5) * (1 + 0.1 * np.random.default_rng(3).random(140)))
+    assert growth_of(weekdays, 1) is None  # days that are alike
+    assert growth_of(weekdays, 7) is not None
     gapped = TOTAL.copy()
     gapped[[30, 31, 90]] = np.nan
     growth = growth_of(gapped, 7)
@@ -44,6 +47,7 @@ RNG = np.random.default_rng(2)
 OTHERS = {
     "a line with noise": 100 + 5.0 * STEPS + RNG.uniform(-2, 2, 140),
     "a line": 100 + 5.0 * STEPS,
+    "a line, as computers add": 3 + 0.1 * STEPS,
     "growth by a share": 100 * 1.02**STEPS,
     "a curve that bends": 100 / (1 + np.exp(-(STEPS - 70) / 20)),
     "one that fell": np.r_[TOTAL[:100], TOTAL[100:] - 200],
@@ -102,6 +106,13 @@ def test_gaps_of_a_total_hold_what_it_grew_by_between_their_sides(daily):
     assert set(np.unique(paths[:, 100])) <= set(range(int(TOTAL[99]), int(TOTAL[101]) + 1))
     (plain,) = daily.with_sampling(counts=False).impute([entry(values)], 50)
     assert (np.diff(plain.paths, axis=1) < 0).any()
+
+
+def test_a_total_that_began_before_it_is_known_was_not_below_0(daily):
+    values = TOTAL - TOTAL[3]
+    values[:3] = np.nan
+    (made,) = daily.impute([entry(values)], 50)
+    assert (made.paths[:, :4] == 0).all()
 
 
 def test_series_without_gaps_and_those_that_end_unknown_are_filled_as_they_are(daily):

@@ -105,7 +105,9 @@ def test_a_value_that_makes_half_of_the_few_steps_is_put_back(daily, values, at)
     assert np.abs(np.median(made.samples, 0) - np.median(plain.samples, 0)).max() < 5
 
 
-@pytest.mark.parametrize("values", [[1, 2, 4, 8, 16], [100, 300, 100, 95], [100, 100, 900, 950], [9, 40, 9, 40, 9]])
+@pytest.mark.parametrize(
+    "values", [[1, 2, 4, 8, 16], [6357, 620, 396, 385], [100, 300, 100, 95], [100, 100, 900, 950], [9, 40, 9, 40, 9]]
+)
 def test_growth_steps_and_swings_of_four_or_five_values_stay(values):
     assert changed(np.array(values, dtype=float)) == []
 
