@@ -14,10 +14,10 @@ _RECENT, _FEWEST = 2000, 12
 """Values that are looked at, and how many there are at least."""
 _OFTEN, _OF_LATE, _ZEROS = 1 / 6, 1 / 3, 0.1
 """Shares of steps up to which jumps are few, among all and the last twelve, and of zeros, which belong to amounts."""
-_BACK, _ROUND, _NEW, _NEARER = 0.3, 0.7, 0.25, 0.6
+_BACK, _ROUND, _NEARER = 0.3, 0.7, 0.6
 """The share of jumps at most that lead back to where the one before came from, and, of any more, to where the first of
-them came from; that of levels that are different, at least; and how far values are from those a season ago, by how far
-from those within it, at least: others are offers, switches, coarse readings, cycles or a season."""
+them came from; and how far values are from those a season ago, by how far from those within it, at least: others are
+offers, switches, coarse readings, cycles or a season."""
 _REGULAR, _FEWEST_STAYS = 0.15, 2
 """By how much of their mean the stays between jumps differ at most that come at set times, and how many tell."""
 _UNEVEN = 2.5
@@ -82,7 +82,7 @@ class Jumps:
         if not 0 < len(jumps) <= _OFTEN * len(moves) or late > _OF_LATE:
             return None
         levels, times = values[np.append(jumps, len(values) - 1)], places[jumps + 1]
-        if not _ever_new(levels) or any(_comes_again(history, season) for season in seasons):
+        if _go_back(levels) or any(_comes_again(history, season) for season in seasons):
             return None
         single = np.flatnonzero((values[2:] == values[:-2]) & (values[1:-1] != values[2:])) + 1
         if len(single):  # mistakes, or offers of a day
@@ -174,12 +174,12 @@ def _between(
     return np.where(done == 0, before, np.where(done == count, after, between))
 
 
-def _ever_new(levels: np.ndarray) -> bool:
-    """Whether levels (n,), one after the other, hardly come back, and do not go round."""
+def _go_back(levels: np.ndarray) -> bool:
+    """Whether levels (n,), one after the other, often come back at once, or go round."""
     back = (levels[2:] == levels[:-2]).mean() if len(levels) > 2 else 0.0
     levels = levels[-_LATEST:]
     rounds = any((levels[lag:] == levels[:-lag]).mean() > _ROUND for lag in range(3, len(levels) // 2 + 1))
-    return bool(back <= _BACK and not rounds and len(np.unique(levels)) >= _NEW * len(levels))
+    return bool(back > _BACK or rounds)
 
 
 def _uneven(earlier: np.ndarray) -> bool:

@@ -20,9 +20,8 @@ from tsdiff.windows.gaps import stretches
 _RECENT, _FEWEST, _OFTEN = 2048, 30, 1 / 6
 """Steps that are looked at, how many are known at least, and the share of them that grow: what grows less often is a
 matter of jumps (`tsdiff.sampling.jumps`)."""
-_EVEN, _SEASONS = 0.02, 4
-"""The least deviation of what a total grows by, by its mean, so that it is no line; and the seasons whose phases have
-means of their own."""
+_SEASONS = 4
+"""Seasons from which on each time of them has a mean of its own."""
 _ALIKE = 0.25
 """The correlation of one step's growth with the next's, at most: a line with noise has less than minus this, for what
 is too much comes off again; a curve that bends has more."""
@@ -43,8 +42,6 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
     recent = growth[-_RECENT:]
     known = recent[np.isfinite(recent)]
     if len(known) < _FEWEST or not np.isfinite(history[-1]) or (growth < 0).any() or (known > 0).mean() <= _OFTEN:
-        return None
-    if known.std() < _EVEN * known.mean():
         return None
     return growth if abs(_correlation(_without_season(recent, season))) <= _ALIKE else None
 

@@ -251,6 +251,16 @@ def test_a_model_that_is_told_more_draws_by_itself(daily):
     assert len(np.unique(alone.samples)) > 400 > 50 > len(np.unique(stays.samples))
 
 
+def test_a_dial_of_few_positions_comes_to_those_it_has():
+    rng = np.random.default_rng(8)
+    dial = np.array([12.5, 14.0, 17.5, 21.0, 22.5, 30.0])
+    values = np.repeat(dial[rng.integers(6, size=40)], rng.geometric(0.1, 40))
+    paths = jumps_of(values).paths(400, 200, rng)
+    assert set(np.unique(paths)) <= set(dial)
+    ends = [(paths[:, -1] == one).mean() for one in dial]
+    assert min(ends) > 0.05
+
+
 def test_limits_that_are_given_hold(daily):
     (made,) = daily.with_sampling(maximum=11.49).predict([entry(PRICE)], num_samples=200)
     assert made.samples.max() == 11.49
