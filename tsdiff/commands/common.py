@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -38,7 +38,6 @@ from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES, few
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.suited import Suited, changed, taken_for, totals, with_calendar_days, with_jumps
 from tsdiff.windows.config import ANY_FREQ
 
 if TYPE_CHECKING:
@@ -49,13 +48,6 @@ F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
 DECIDED: Mapping[str, Any] = {"counts": True, "nonnegative": True}
 """Settings of the sampling by which each series decides what draws of it may be."""
-_CHANGED = {
-    "outliers": "with outliers, put back to what lies around them",
-    "excluded": "with a dent, a peak, an outage or a last 0, taken for missing",
-    "rescaled": "whose unit changed, their earlier values converted",
-}
-"""What was done to the history of series, by the name of it in `Suited`."""
-
 _UNSCORED = {"forecasts": "what comes next is forecast", "fills gaps": "gaps are filled"}
 """What is done where no test windows are held out, by what the verb does."""
 
@@ -215,23 +207,6 @@ def _refuse_unobserved(split: WindowSplit, horizon: int, covariates: str) -> Non
             f"the last {len(split.test) // len(split.train) * horizon} steps of every series, held out to be scored, "
             f"hold no observed value; {remedy}cut them off, or hold out more with --windows"
         )
-
-
-def told_kinds(decided: Collection[Suited]) -> list[str]:
-    """What series were taken for, in parts of a line."""
-    positive, whole = (taken_for(decided)[name] for name in ("nonnegative", "counts"))
-    parts = [f"{whole} taken for counts: whole samples, their share of zeros"] if whole else []
-    if positive > whole:
-        parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
-    if limited := sum(one.limited for one in decided):
-        parts.append(f"{limited} kept within limits that their values show")
-    if days := with_calendar_days(decided):
-        parts.append(f"the calendar tells of {days}")
-    if stay := with_jumps(decided):
-        parts.append(f"{stay} taken to stay but for jumps")
-    if grown := totals(decided):
-        parts.append(f"{grown} taken for running totals, by what they grow by")
-    return parts + [f"{count} {_CHANGED[name]}" for name, count in changed(decided).items() if count]
 
 
 def _saved(model: str, device: str | None = None) -> Forecaster:

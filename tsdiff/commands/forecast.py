@@ -16,8 +16,9 @@ from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
 from shared.errors import DataError
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import DECIDED, Forecaster, Job, forecaster_for, load_job, told_kinds
+from tsdiff.commands.common import DECIDED, Forecaster, Job, forecaster_for, load_job
 from tsdiff.commands.options import Forecast
+from tsdiff.commands.told import told_kinds
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
