@@ -86,7 +86,9 @@ class Suited:
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
         limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
         jumps = jumps_of(history, sampling, seasons) if seasons else None
-        total = bool(seasons) and sampling.counts and history.ndim == 1 and growth_of(history, seasons[0]) is not None
+        total = (
+            bool(seasons) and _adds_up(sampling) and history.ndim == 1 and growth_of(history, seasons[0]) is not None
+        )
         stays = 0 if jumps is None else len(jumps.sizes)
         return cls(nonnegative, counts, zeros, limited=limited, jumps=stays, total=total)
 
@@ -105,6 +107,11 @@ def gaps_stay(history: np.ndarray, sampling: Sampling, seasons: Sequence[int]) -
 
 def _bounded(sampling: Sampling) -> bool:
     return sampling.counts or sampling.nonnegative
+
+
+def _adds_up(sampling: Sampling) -> bool:
+    """Whether running totals are drawn by what they grow by: a bound of the values, 0 excepted, is none of that."""
+    return sampling.counts and sampling.minimum in (None, 0) and sampling.maximum is None
 
 
 def _like(samples: np.ndarray, row: np.ndarray, sampling: Sampling, adapted: Callable[..., np.ndarray]) -> np.ndarray:
@@ -174,7 +181,7 @@ def suited(
             samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
             yield SampleForecast(samples, start_date=one.start_date, item_id=one.item_id, info=info)
 
-    if told or not sampling.counts:
+    if told or not _adds_up(sampling):
         yield from by_days(dataset, num_samples)
         return
     for one, total in around_totals(by_days, dataset, num_samples, season):
@@ -279,7 +286,7 @@ def suited_gaps(
             samples = _with_days(one.samples, days, np.flatnonzero(np.isnan(target)), target, sampling, one.item_id)
             yield replace(one, target=target, samples=samples)
 
-    if told or not sampling.counts:
+    if told or not _adds_up(sampling):
         yield from by_days(dataset, num_samples)
     else:
         yield from around_gaps_of_totals(by_days, dataset, num_samples, candidate_seasons(freq)[0])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from tsdiff.data.covariates import DYNAMIC
@@ -112,7 +113,8 @@ def _around(
         for name, entry in named_entries(dataset):
             target = target_of(entry, name)
             alone = target.ndim == 1 and all(entry.get(field) is None for field in (DYNAMIC, PAST))
-            growth = growth_of(target, season) if alone else None
+            dated = isinstance(entry.get("start"), pd.Period)  # of another the forecaster tells what it needs
+            growth = growth_of(target, season) if alone and dated else None
             waiting.append(None if growth is None else target)
             yield entry if growth is None else {**entry, "target": growth, "start": entry["start"] + 1}
 

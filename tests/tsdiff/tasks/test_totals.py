@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.errors import DataError
 from tsdiff import TSDiffPredictor
 from tsdiff.commands import forecast, impute
 from tsdiff.commands.options import Forecast, Impute
@@ -120,6 +121,24 @@ def test_series_without_gaps_and_those_that_end_unknown_are_filled_as_they_are(d
     np.testing.assert_array_equal(whole.target, TOTAL)
     assert whole.samples.shape == (20, 0)
     assert ending.samples.shape == (20, 1)
+
+
+@pytest.mark.parametrize("bounds", [{"maximum": TOTAL[-1] + 50}, {"minimum": TOTAL[-1] + 20}])
+def test_bounds_are_of_the_total(daily, bounds):
+    (made,) = daily.with_sampling(**bounds).predict([entry(TOTAL)], num_samples=50)
+    assert made.samples.min() >= bounds.get("minimum", -np.inf)
+    assert made.samples.max() <= bounds.get("maximum", TOTAL[-1] + 1000)
+    (filled,) = daily.with_sampling(**bounds).impute([entry(np.where(STEPS == 60, np.nan, TOTAL))], 20)
+    assert filled.samples.min() >= bounds.get("minimum", -np.inf)
+    (grown,) = daily.with_sampling(minimum=0).predict([entry(TOTAL)], num_samples=20)
+    assert grown.info[SUITED].total
+
+
+@pytest.mark.parametrize("start", [None, pd.Timestamp("2024-01-01")])
+def test_a_total_without_a_period_is_answered_as_other_series(daily, start):
+    given = {"target": TOTAL, "item_id": "a", **({} if start is None else {"start": start})}
+    with pytest.raises(DataError, match="start"):
+        list(daily.predict([given], num_samples=5))
 
 
 def test_series_keep_their_order_and_what_each_gets_alone(daily):
