@@ -40,7 +40,8 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
         season: in steps; 1 where there is none.
     """
     growth = np.diff(history)
-    recent = growth[-_RECENT:]
+    begun = int(np.argmax(growth > 0))  # before it nothing was counted
+    recent = growth[begun:][-_RECENT:]
     known = recent[np.isfinite(recent)]
     if len(known) < _FEWEST or not np.isfinite(history[-1]) or (growth < 0).any() or (known > 0).mean() <= _OFTEN:
         return None

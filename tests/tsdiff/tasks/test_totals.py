@@ -37,6 +37,9 @@ def test_totals_are_found_also_among_gaps():
     weekdays = np.cumsum((STEPS % 7 < 5) * (1 + 0.1 * np.random.default_rng(3).random(140)))
     assert growth_of(weekdays, 1) is None  # days that are alike
     assert growth_of(weekdays, 7) is not None
+    late = np.r_[np.full(70, TOTAL[0]), TOTAL]
+    assert growth_of(late, 7) is not None
+    assert growth_of(late[:95], 7) is None  # too few since it began
     gapped = TOTAL.copy()
     gapped[[30, 31, 90]] = np.nan
     growth = growth_of(gapped, 7)
