@@ -39,6 +39,8 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
         history: of the series.
         season: in steps; 1 where there is none.
     """
+    if len(history) <= _FEWEST:
+        return None
     growth = np.diff(history)
     begun = int(np.argmax(growth > 0))  # before it nothing was counted
     recent = growth[begun:][-_RECENT:]

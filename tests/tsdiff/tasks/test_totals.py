@@ -59,6 +59,8 @@ OTHERS = {
     "constant": np.full(140, 5.0),
     "not known of late": np.r_[TOTAL, np.nan],
     "too few": TOTAL[:20],
+    "one value": TOTAL[:1],
+    "none": TOTAL[:0],
     "missing": np.full(140, np.nan),
 }
 
