@@ -1,7 +1,8 @@
 """Noisy speech made on the fly from clean speech, noise and impulse responses.
 
-A batch depends on its generator alone. In the order of what happens to an item: a crop of speech; a random filter; a
-room, whose early part is the target; noises at an SNR; the level; lost bands; clipping; coding; lost packets.
+A batch depends on its generator alone. In the order of what happens to an item: a crop of speech; another voice; a
+random filter; a room, whose early part is the target; noises at an SNR; the level; lost bands; clipping; coding; lost
+packets.
 
 The SNR is that of the speech as the microphone hears it, room included, over the noise: the power of the speech while
 it is active (`speech.data.levels.active_power`), unless the config says over the whole crop, and the power of the noise
@@ -25,6 +26,7 @@ from speech.data.config import MixConfig
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.noises import KINDS, REWORKED, coloured_noise, rumble, smooth
 from speech.data.rooms import ImpulseResponse, RoomConfig, read_responses, reverberate, simulated_responses
+from speech.data.voices import VOICES
 
 _SWELL_DB = 4.0
 """Deviation of the level of a noise that swells, which wanders within half a second."""
@@ -90,6 +92,7 @@ class Mixer:
         made_of: list[str] = []
         kind = rng.random()
         is_clean, is_silence = kind < config.clean, config.clean <= kind < config.clean + config.silence
+        dry = self._revoiced(dry, rng, made_of)
         if config.speech_low_cut:
             dry = degrade.band_limit(dry, config.sample_rate, config.speech_low_cut)
         if rng.random() < config.filtered:
@@ -180,14 +183,17 @@ class Mixer:
 
     def _reworked(self, noise: Waveform, rng: np.random.Generator, made_of: list[str]) -> Waveform:
         """Another noise made of a recorded one, as often as asked; the same where nothing would be heard of it."""
-        if not self.config.reworked or rng.random() >= self.config.reworked:  # mixtures without it stay as they were
+        if not _drawn(self.config.reworked, rng):
             return noise
         way = str(rng.choice(list(REWORKED)))
-        made = REWORKED[way](noise, rng)
-        if not made.any():
-            return noise
-        made_of.append(way)
-        return made
+        return _or_as_it_was(REWORKED[way](noise, rng), noise, way, made_of)
+
+    def _revoiced(self, speech: Waveform, rng: np.random.Generator, made_of: list[str]) -> Waveform:
+        """The same words in another voice, as often as asked."""
+        if not _drawn(self.config.revoiced, rng):
+            return speech
+        way = str(rng.choice(list(VOICES)))
+        return _or_as_it_was(VOICES[way](speech, self.config.sample_rate, rng), speech, way, made_of)
 
     def _babble(self, length: int, rng: np.random.Generator, speaker: str) -> Waveform:
         total = np.zeros(length, np.float32)
@@ -229,6 +235,19 @@ class Mixer:
             noisy = degrade.lose_packets(noisy, rate, rng, float(rng.uniform(*config.loss)))
             made_of.append("lost packets")
         return noisy, target
+
+
+def _drawn(chance: float, rng: np.random.Generator) -> bool:
+    """Whether chance has it; without a chance nothing is drawn, so that mixtures without it stay as they were."""
+    return chance > 0 and rng.random() < chance
+
+
+def _or_as_it_was(made: Waveform, original: Waveform, way: str, made_of: list[str]) -> Waveform:
+    """What was made, and told; the original where nothing would be heard of it."""
+    if not made.any():
+        return original
+    made_of.append(way)
+    return made
 
 
 def _lose_band(x: Waveform, sample_rate: int, low: float, high: float, order: int, steep: bool) -> Waveform:
