@@ -37,7 +37,7 @@ class MixConfig(Checked):
         noise_speed: range of factors by which noise is played faster, and higher. (Speech is not: what resampling takes
             from its highest band, a network learns to take away.)
         reworked: chance that another noise is made of a recorded one (`speech.data.noises.REWORKED`).
-        revoiced: chance that speech is made a whisper, or drawn out as in singing (`speech.data.voices.VOICES`).
+        revoiced: chance that speech is whispered, sung or drawn out (`speech.data.voices.VOICES`).
         filtered: chance that speech is filtered by a random low-order filter, and noise by a random equaliser.
         swelling: chance that the level of a noise rises and falls.
         noise_tilt: range of slopes laid over the spectrum of a noise, dB an octave.

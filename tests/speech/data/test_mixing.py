@@ -19,6 +19,7 @@ from speech.data.clips import Clip, read_clips, speaker_of
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.mixing import noise_crop
 from speech.data.noises import KINDS, REWORKED
+from speech.data.voices import VOICES
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
 PLAIN = MixConfig(
@@ -265,6 +266,21 @@ def test_another_noise_is_made_of_a_recorded_one_as_often_as_asked() -> None:
         made = [mixer.mix(speech, np.random.default_rng(seed)).made_of for seed in range(60)]
         share = np.mean([bool(REWORKED.keys() & set(names)) for names in made])
         assert share == pytest.approx(chance, abs=0.2 if 0 < chance < 1 else 0)
+
+
+def test_another_voice_is_made_of_the_speech_as_often_as_asked_in_the_target_too() -> None:
+    speech, hissing = speech_like(1.0), [clip_of(hiss(4.0))]
+    for chance in (0.0, 0.5, 1.0):
+        mixer = Mixer(replace(PLAIN, revoiced=chance), hissing)
+        made = [mixer.mix(speech, np.random.default_rng(seed)) for seed in range(60)]
+        others = [bool(VOICES.keys() & set(mixture.made_of)) for mixture in made]
+        assert np.mean(others) == pytest.approx(chance, abs=0.2 if 0 < chance < 1 else 0)
+        for mixture, other in zip(made, others, strict=True):
+            alike = np.corrcoef(mixture.clean, speech)[0, 1]
+            assert (alike < 0.5) == other
+            np.testing.assert_allclose(mixture.noisy - mixture.noise, mixture.clean, atol=1e-6)
+    nothing = Mixer(replace(PLAIN, revoiced=1.0), hissing).mix(np.zeros(RATE, np.float32), np.random.default_rng(0))
+    assert not VOICES.keys() & set(nothing.made_of)
 
 
 def test_rumble_of_a_speech_recording_is_not_in_the_target() -> None:
