@@ -1,7 +1,7 @@
 """Other voices made of recorded ones: whispers, singing and drawn-out vowels, which recordings of people who read lack.
 
-Every function of `VOICES` takes speech (length,), its sample rate in Hz and a generator, and returns a float32 waveform as
-long. A network that never heard such voices takes them for noise: a whisper is hiss, a vowel that lasts is a hum.
+Every function of `VOICES` takes speech (length,), its sample rate in Hz and a generator, and returns a float32 waveform
+as long. A network that never heard such voices takes them for noise: a whisper is hiss, a vowel that lasts is a hum.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def whispered(speech: Waveform, rate: int, rng: np.random.Generator) -> Waveform
     frames = _Frames(speech, rate)
     breath = rng.standard_normal(frames.padded)
     voice = frames.spoken(lambda frame, place: _through_tract(frame, breath[place], frames.order))
-    if 2 * _GLOTTIS_HZ >= rate:
+    if rate <= 2 * _GLOTTIS_HZ:
         return voice
     return voice - _LESS * degrade.band_limit(voice, rate, 0.0, _GLOTTIS_HZ, order=2)
 
@@ -59,14 +59,19 @@ def sung(speech: Waveform, rate: int, rng: np.random.Generator) -> Waveform:
 def drawn_out(speech: Waveform, rate: int, rng: np.random.Generator) -> Waveform:
     """The first part of the same speech 1.7 to 6 times as slow.
 
-    A phase vocoder: Laroche and Dolson, "Improved phase vocoder time-scale modification of audio" (1999), section II.
+    A phase vocoder whose neighbouring bins keep together: Puckette, "Phase-locked vocoder" (1995).
     """
     pace = np.exp(rng.uniform(np.log(1 / 6), np.log(0.6)))
     frames = _Frames(speech, rate, pace, long=2)
     now, after = (np.fft.rfft(frames.taken(ahead)) for ahead in (0, frames.hop))
-    turned = np.angle(after * now.conj())  # within a hop
-    phase = np.angle(now[0]) + np.cumsum(turned, axis=0) - turned
-    return frames.joined(np.fft.irfft(np.abs(now) * np.exp(1j * phase), frames.size))
+    laid = now.copy()
+    for i in range(1, len(laid)):
+        turned = after[i - 1] * now[i - 1].conj()  # within a hop
+        around = laid[i - 1].copy()
+        around[1:] -= laid[i - 1, :-1]  # bins of one peak alternate in sign
+        around[:-1] -= laid[i - 1, 1:]
+        laid[i] = np.abs(now[i]) * np.exp(1j * np.angle(around * turned))
+    return frames.joined(np.fft.irfft(laid, frames.size))
 
 
 VOICES: dict[str, Callable[[Waveform, int, np.random.Generator], Waveform]] = {
