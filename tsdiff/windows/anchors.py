@@ -16,20 +16,28 @@ from tsdiff.data.frequency import candidate_seasons
 from tsdiff.windows.gaps import bridged_line
 from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 from tsdiff.windows.spikes import without_spikes
+from tsdiff.windows.tries import (
+    SEASONS_AGO,
+    WEEKS_AGO,
+    Earlier,
+    a_season_ago,
+    backtests,
+    has_weeks,
+    mean_error,
+    seen_backtests,
+)
 
 EVIDENCE, AGO, LATE, ABOUT = 8, 2, 3, 14
 """Numbers that tell of a simple forecast's past, of that a season ago, of the last steps, and of a series."""
 
 _TINY = 1e-200
 _LEAST_REMEMBERED, _MOST_REMEMBERED, _SEASONS_REMEMBERED = 2048, 32768, 3
-_FEWEST_TRIED, _SEASONS_AGO = 4, 2
-"""Values of a history in which a forecast is tried, and long seasons that are gone back for tries."""
 _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
-_ORIGINS, _RECENCY, _SHARPNESS = 12, 0.8, 4.0
-"""Past forecasts that are compared, the weight of each beside the next, and how much the better one gets."""
-_FEWEST_KNOWN = 3
-"""Values that a past forecast knows, at least."""
+_RECENCY, _SHARPNESS = 0.8, 4.0
+"""Weight of each past forecast beside the next, and how much the better one gets."""
+_FEW_WEEKS = 2.0
+"""Tries weeks ago that count for half of what they tell."""
 _OF_LATE = np.array([0.25, 0.5])
 """Parts of the horizon that shorter tries go back, which hear of a break before whole ones do."""
 
@@ -117,7 +125,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     outliers = int((~np.isnan(cleaned) & (cleaned != observed)).sum())
     values = np.where(np.isnan(cleaned), values, cleaned)
     count, recent = len(values), values[-max(4 * seasons[0], 64) :]
-    tried, ends = _backtests(count, horizon, seasons) if known is None else _seen_backtests(known, horizon, seasons)
+    tried, ends = backtests(count, horizon, seasons) if known is None else seen_backtests(known, horizon, seasons)
     seen = None if known is None else known[ends[:, None] + np.arange(tried)]
     lately = count - np.ceil(tried * _OF_LATE).astype(int)[: len(ends)]
     far = max(horizon, tried)
@@ -134,16 +142,19 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     weights = (there & usable) * (recency / recency.sum())[:, None]
     total = weights.sum(0)
     judged = total >= 0.5 * total.max()
-    mean_error = (_mean(np.abs(past - actual[:, None]), seen) * weights).sum(0) / np.maximum(total, 1e-12)
-    errors = np.where(judged, mean_error, np.inf)
+    typical = (mean_error(np.abs(past - actual[:, None]), seen) * weights).sum(0) / np.maximum(total, 1e-12)
+    errors = np.where(judged, typical, np.inf)
+    earlier = a_season_ago(values, known, (int(ends[-1]), tried), usable, seasons)
     shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
+    if earlier is not None and has_weeks(seasons):
+        shares *= _on_such_days(earlier, errors, least)
     shares /= shares.sum()
     said = np.einsum("k,okh->oh", shares, past)
     signed = said - actual
     if seen is not None:
         signed = np.stack([bridged_line(np.where(ok, row, np.nan)) for ok, row in zip(seen, signed, strict=True)])
     missed = np.abs(signed)
-    off, recency = _mean(missed, seen), recency / recency.sum()
+    off, recency = mean_error(missed, seen), recency / recency.sum()
     if seen is not None:  # as large as the others of its forecast
         missed = np.where(seen, missed, off[:, None])
     # Of a mean absolute error the deviation; more where few forecasts tell it, by which the shares were chosen too.
@@ -159,7 +170,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     gain = float(np.clip(np.log((errors.min() + least) / (float(off @ recency) + least)), -3, 1))
     told = (len(ends), tail, signed[:, :horizon], evidence, about, tilt, height, ago, 0.0, late, gain, outliers)
     pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
-    return _with_a_season_ago(pool, values, known, (int(ends[-1]), tried), seasons, least)
+    return pool if earlier is None else _with_a_season_ago(pool, earlier, least)
 
 
 def _untried(
@@ -216,36 +227,29 @@ def _of_late(
     return np.stack([*columns, np.where(np.isfinite(errors), np.clip(surprise, -3, 3), 0.0)], axis=1)
 
 
-def _with_a_season_ago(
-    pool: Pool, values: np.ndarray, known: np.ndarray | None, earliest: tuple[int, int], seasons: Seasons, least: float
-) -> Pool:
-    """The pool with its `ago` and `swing`, of tries one and two long seasons ago that know a whole one; as it is where
-    there are none, or the others go back as far.
+def _on_such_days(earlier: Earlier, errors: np.ndarray, least: float) -> np.ndarray:
+    """Factors of the shares, (CANDIDATES,): what is worse at this hour of the week than it is lately counts less, as
+    yesterday does on the first day of a weekend.
 
     Args:
-        pool, values, known, seasons: as in `pooled`.
-        earliest: how many values the earliest of the other tries knew, and the steps of each.
+        earlier: tries whole weeks ago.
+        errors: of late, (CANDIDATES,).
         least: error that counts as none.
     """
-    (before, steps), season = earliest, seasons[1] or seasons[0]
-    if not season:
-        return pool
-    ends = len(values) - season * np.arange(1, _SEASONS_AGO + 1)
-    ends = ends[(ends >= season) & (ends < before)]
-    if known is not None:
-        ends = ends[_begins_and_sees(ends, known, steps)]
-    places = ends[:, None] + np.arange(steps)
-    seen = None if known is None else known[places]
-    if not len(ends):
-        return pool
-    made, usable = simple_forecasts(values[: ends[0]], ends, steps, seasons)
-    off = _mean(np.abs(made - values[places][:, None]), seen)
-    there = usable & pool.usable
-    errors = np.where(there.any(0), (off * there).sum(0) / np.maximum(there.sum(0), 1), np.inf)
-    behind = np.clip(np.log((errors + least) / (errors.min() + least)), 0, 4)
-    mean_off = _mean(np.abs(np.einsum("k,okh->oh", pool.shares, made) - values[places]), seen).mean()
+    then, weeks = earlier.behind(WEEKS_AGO, least)
+    lately = np.clip(np.log((errors + least) / (errors.min() + least)), 0, 4)
+    told = weeks / (weeks + _FEW_WEEKS)
+    return np.exp(-_SHARPNESS * told * np.maximum(then - lately, 0))
+
+
+def _with_a_season_ago(pool: Pool, earlier: Earlier, least: float) -> Pool:
+    """The pool with its `ago` and `swing`, of the latest tries long seasons ago."""
+    behind, _ = earlier.behind(SEASONS_AGO, least)
+    said = np.einsum("k,okh->oh", pool.shares, earlier.made[:SEASONS_AGO])
+    seen = None if earlier.seen is None else earlier.seen[:SEASONS_AGO]
+    off = float(mean_error(np.abs(said - earlier.actual[:SEASONS_AGO]), seen).mean())
     late = pool.scale / (1.25 * (1 + 1 / pool.tries))
-    swing = float(np.clip(np.log((mean_off + least) / (late + least)), -3, 3))
+    swing = float(np.clip(np.log((off + least) / (late + least)), -3, 3))
     return replace(pool, ago=np.stack([np.ones(CANDIDATES), behind], axis=1), swing=swing)
 
 
@@ -265,15 +269,6 @@ def _tilted(
     return float(np.clip(np.log(ratio), -3, 3)), height
 
 
-def _mean(errors: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
-    """The mean over the last axis, the steps, of errors (origins, …, steps), of those that were seen, (origins, steps),
-    at least one of each origin; None for all."""
-    if seen is None:
-        return errors.mean(-1)
-    weights = seen.reshape(len(seen), *[1] * (errors.ndim - 2), seen.shape[1]).astype(np.float64)
-    return (errors * weights).sum(-1) / weights.sum(-1)
-
-
 def _evidence(
     missed: np.ndarray,
     seen: np.ndarray | None,
@@ -284,7 +279,7 @@ def _evidence(
 ) -> np.ndarray:
     """`Pool.evidence` of errors (origins, CANDIDATES, steps), the latest origin first, of which some were seen."""
     if seen is not None:
-        missed = np.where(seen[:, None], missed, _mean(missed, seen)[..., None])
+        missed = np.where(seen[:, None], missed, mean_error(missed, seen)[..., None])
     size, total = np.abs(missed), np.maximum(weights.sum(0), 1e-12)
     best = errors.min() + least
 
@@ -333,36 +328,3 @@ def _about(
             min(tail, 4.0),
         ]
     )
-
-
-def _seen_backtests(known: np.ndarray, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
-    """`_backtests` of a history (n,) of which some values are known: each begins after the last known value before, and
-    sees one. They are longer than the horizon where no such ones are, as of every second value."""
-    count, longer = len(known), horizon
-    latest = np.maximum.accumulate(np.where(known, np.arange(1, count + 1), 0))
-    while True:
-        tried, ends = _backtests(count, longer, seasons)
-        ends = np.unique(latest[ends - 1])[::-1]
-        ends = ends[(ends >= _FEWEST_KNOWN) & _begins_and_sees(ends, known, tried)]
-        if len(ends) or longer >= count or not known[-1]:
-            return tried, ends
-        longer *= 2
-
-
-def _begins_and_sees(ends: np.ndarray, known: np.ndarray, steps: int) -> np.ndarray:
-    """Which ends come after a known value (n,), and before one in so many steps; what fills a gap is told by both of
-    its sides."""
-    return known[ends - 1] & known[ends[:, None] + np.arange(steps)].any(1)
-
-
-def _backtests(count: int, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
-    """The horizon of past forecasts, and how many values each knew, the latest first."""
-    step = max(1, horizon // 2 if horizon < 24 else horizon // 3)
-    least = max(_FEWEST_KNOWN, min(2 * seasons[0], count // 2))
-    ends = count - horizon - step * np.arange(_ORIGINS)
-    ends = ends[ends >= least]
-    if len(ends) or count < _FEWEST_TRIED:
-        return horizon, ends
-    shorter = max(1, min(horizon, count // 3))
-    ends = count - shorter - max(1, shorter // 2) * np.arange(_ORIGINS)
-    return shorter, ends[ends >= max(_FEWEST_KNOWN, count // 3)]
