@@ -49,7 +49,7 @@ def theme() -> gr.themes.Base:
 
 
 class Tabs:
-    """Those that something is worked on for: what nobody waits for any more is stopped, so that others need not wait."""
+    """Those that something is worked on for: what nobody waits for any more is stopped, for others may wait."""
 
     def __init__(self) -> None:
         self._closed: dict[threading.Event, str | None] = {}
