@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,14 +48,44 @@ def theme() -> gr.themes.Base:
     return gr.themes.Default(font=_SYSTEM_FONT, font_mono=["ui-monospace", "monospace"])
 
 
+class Tabs:
+    """Those that something is worked on for: what nobody waits for any more is stopped, for others may wait."""
+
+    def __init__(self) -> None:
+        self._closed: dict[threading.Event, str | None] = {}
+
+    @contextlib.contextmanager
+    def waiting(self, request: gr.Request, tell: Tell) -> Iterator[Tell]:
+        """What to tell of progress in place of `tell`; it raises a DataError once the tab that asked is gone."""
+        closed = threading.Event()
+        self._closed[closed] = request.session_hash
+
+        def told(share: float, what: str) -> None:
+            if closed.is_set():
+                raise DataError("the tab that asked for this is gone")
+            tell(share, what)
+
+        try:
+            yield told
+        finally:
+            del self._closed[closed]
+
+    def leave(self, request: gr.Request) -> None:
+        """Stop what is worked on for a tab that was closed, or loaded anew."""
+        for closed, tab in list(self._closed.items()):
+            if tab == request.session_hash:
+                closed.set()
+
+
 class Handlers:
     """What the page's buttons do."""
 
     def __init__(self, desk: Desk):
-        self.desk = desk
+        self.desk, self.tabs = desk, Tabs()
 
     def enhance(
         self,
+        asking: gr.Request,
         file: str | None,
         recording: str | None,
         model: ModelName,
@@ -66,7 +98,8 @@ class Handlers:
         if source is None:
             raise _shown(DataError("there is no recording: drop a file, record one, or take the example"))
         request = SoundRequest(Path(source), Path(source).name, model, mix, loudness)
-        made = _worked(lambda: self.desk.enhance(request, _bar(progress)))
+        with self.tabs.waiting(asking, _bar(progress)) as shown:
+            made = _worked(lambda: self.desk.enhance(request, shown))
         return str(made.before), str(made.after), str(made.picture), str(made.result), said(made.about, made.notes)
 
     def look(self, file: str | None, pasted: str) -> Shown:
@@ -82,18 +115,19 @@ class Handlers:
             said(made.about),
         )
 
-    def _series(self, task: Task, progress: gr.Progress, entered: tuple[Any, ...]) -> Shown:
+    def _series(self, task: Task, asking: gr.Request, progress: gr.Progress, entered: tuple[Any, ...]) -> Shown:
         file, pasted, item, time, target, horizon, freq, percent = entered
-        table, shown = _table(file, pasted), _bar(progress)
+        table = _table(file, pasted)
 
-        def work() -> Shown:
+        def work(shown: Tell) -> Shown:
             columns = Columns(item or NO_ID, time, target) if time and target else self._found(table, shown)
             whole = None if horizon is None else int(horizon)
             request = SeriesRequest(task, table, columns, whole or 0, freq or "", percent / 100)
             made = self.desk.work_on(request, shown)
             return str(made.picture), made.shown.astype(str), str(made.download), said(made.about, made.notes)
 
-        return _worked(work)
+        with self.tabs.waiting(asking, _bar(progress)) as shown:
+            return _worked(lambda: work(shown))
 
     def _found(self, table: TableRequest, shown: Tell) -> Columns:
         made = self.desk.look(table, shown)
@@ -101,17 +135,17 @@ class Handlers:
             raise DataError(made.about)
         return made.found
 
-    def forecast(self, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
+    def forecast(self, asking: gr.Request, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
         """Fan charts, a table, a CSV, and a line about them."""
-        return self._series("forecast", progress, entered)
+        return self._series("forecast", asking, progress, entered)
 
-    def fill(self, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
+    def fill(self, asking: gr.Request, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
         """The same of filled gaps."""
-        return self._series("fill", progress, entered)
+        return self._series("fill", asking, progress, entered)
 
-    def anomalies(self, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
+    def anomalies(self, asking: gr.Request, *entered: Any, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
         """The same of the scores of every step."""
-        return self._series("anomalies", progress, entered)
+        return self._series("anomalies", asking, progress, entered)
 
     def noisy_example(self) -> tuple[str, None]:
         """A noisy recording, in place of what was recorded."""
@@ -165,6 +199,7 @@ def build(desk: Desk) -> gr.Blocks:
             _speech_tab(handlers)
         with gr.Tab("Series", id="series"):
             _series_tab(handlers)
+        page.unload(handlers.tabs.leave)
     return page.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.workers)
 
 

@@ -51,8 +51,8 @@ class _Job:
         return SeriesResult(picture, download, table.head(_SHOWN_ROWS), about=about)
 
     def predictor(self) -> TSDiffPredictor:
-        """Of the series' frequency, as far ahead as asked for."""
-        return _bundled().adapted(self.series.freq, self.request.horizon)
+        """Of the series' frequency; how far ahead it reaches changes neither what fills gaps nor scores."""
+        return _bundled().adapted(self.series.freq, _bundled().prediction_length)
 
 
 def work_on(request: SeriesRequest, folder: Path, tell: Tell, limits: Limits) -> SeriesResult:
@@ -65,9 +65,8 @@ def work_on(request: SeriesRequest, folder: Path, tell: Tell, limits: Limits) ->
     task = TASKS.get(request.task)
     if task is None:
         raise ConfigError(f"task={request.task!r}: this page does {', '.join(get_args(Task))}")
-    horizon = checked(Count, horizon=request.horizon)
-    if horizon > limits.horizon:
-        raise ConfigError(f"horizon={horizon}: this page forecasts {limits.horizon} steps at most; take fewer")
+    if request.task == "forecast" and checked(Count, horizon=request.horizon) > limits.horizon:
+        raise ConfigError(f"horizon={request.horizon}: this page forecasts {limits.horizon} steps at most; take fewer")
     frame, names = prepared(read_table(request.table, limits), request.columns)
     if request.columns.target == WIDE:  # of which many take minutes to be read as series
         _check_count(int(frame.drop(columns=names.timestamp_column, errors="ignore").notna().any().sum()), limits)

@@ -46,6 +46,8 @@ class Guard:
         self.app, self.most = app, most
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.requests import ClientDisconnect
+
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -75,7 +77,8 @@ class Guard:
                 await self._with_headers(send)(message)
 
         try:
-            await self.app(scope, bounded, guarded)
+            with contextlib.suppress(ClientDisconnect):  # who sent it is gone, as where a tab is closed meanwhile
+                await self.app(scope, bounded, guarded)
         finally:
             if refused and not begun:
                 await _refuse(receive, self._with_headers(send), self.most)

@@ -40,8 +40,8 @@ class Model(Machine):
     sampler: Annotated[
         str | None,
         Option(
-            help="pc, ode (adaptive), sb_ode, sb_sde (bridges), ode1, ode2, ode3, sde1, sde2, sde3, euler, heun; left "
-            "out, the model's own.",
+            help="pc, ode (adaptive), sb_ode, sb_sde (bridges), ode1, ode2, ode3, sde1, sde2, sde3, evodiff, euler, "
+            "heun, map (of flow maps); left out, the model's own.",
         ),
     ] = None
     steps: Annotated[int | None, Option(help="Steps of the sampler; left out, the model's own.")] = None

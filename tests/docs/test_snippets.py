@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import tsdiff.estimator
 import tsdiff.experiment.presets
 import tsdiff.fitting.chosen
 from speech import Enhancer
-from tests.docs.blocks import Found, snippets
+from tests.docs.blocks import PAGES, Found, snippets
 from tests.docs.conftest import RATE
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.data import split, split_windows, stream_folder
@@ -148,6 +149,16 @@ def names(
 def test_the_pages_have_snippets():
     assert len(snippets()) >= 10
     assert RATE == 16000
+
+
+_IMPORT = re.compile(r"^ *(from (?:shared|speech|tsdiff)[\w.]* import [\w, ]+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_imports_is_there(page: Path):
+    """Of notebooks, too: most of them, and some snippets, are run by the slow tests alone."""
+    for line in _IMPORT.findall(page.read_text(encoding="utf-8")):
+        exec(line, {})
 
 
 SLOW = ("auto", "noise", "samplers", "synthesis", "baselines", "anomaly", "diagnostics")

@@ -184,6 +184,16 @@ def test_gaps_are_filled_and_nothing_else_is_changed(load: TableRequest, tmp_pat
         ask(whole, "fill", tmp_path)
 
 
+@pytest.mark.parametrize("task", ["fill", "anomalies"])
+def test_only_forecasts_need_a_horizon(load: TableRequest, tmp_path: Path, task: Task) -> None:
+    """As where the field of steps to forecast is empty, or holds more than the page forecasts."""
+    tables = []
+    for horizon in (0, 501, 24):
+        tables.append(pd.read_csv(ask(load, task, tmp_path, horizon=horizon).download))
+    pd.testing.assert_frame_equal(tables[0], tables[2])
+    pd.testing.assert_frame_equal(tables[1], tables[2])
+
+
 @pytest.mark.slow
 def test_the_hour_that_was_misread_is_the_strangest(load: TableRequest, tmp_path: Path) -> None:
     made = ask(load, "anomalies", tmp_path)

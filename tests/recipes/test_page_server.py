@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -219,6 +220,22 @@ def test_requests_of_any_kind_are_bounded(user: User, tmp_path: Path) -> None:
     assert streamed.status_code == 413
 
 
+def test_an_upload_that_breaks_off_is_no_fault_of_the_server(
+    user: User, server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a tab that is closed while it sends."""
+    host, port = server.url.removeprefix("http://").split(":")
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="half.csv"\r\n\r\n'
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99999\r\n"
+    with socket.create_connection((host, int(port))) as sent:
+        sent.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + form)
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline and not caplog.records:
+        time.sleep(0.05)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+    assert user.client.get("/").status_code == 200
+
+
 def test_answers_forbid_what_is_from_elsewhere(user: User) -> None:
     page = user.client.get("/")
     assert "default-src 'self'" in page.headers["content-security-policy"]
@@ -261,6 +278,25 @@ def test_a_second_user_while_one_is_served(server: Running, noisy: Path, tmp_pat
     thread.join()
     assert (len(done["first"]), len(done["second"])) == (5, 4)
     assert done["first"][1]["path"] != done["second"][0]["path"]
+
+
+def test_work_ends_with_the_tab_that_asked_for_it(server: Running, user: User, noisy: Path, tmp_path: Path) -> None:
+    """As a browser asks: over a queue, beside a heartbeat that ends when its tab is closed. One process works, so that
+    who asks next is served once it has ended."""
+    samples, rate = soundfile.read(noisy)
+    soundfile.write(tmp_path / "wide.ogg", np.stack([samples] * 8, 1), rate)
+    file, before = user.upload(tmp_path / "wide.ogg"), set(server.desk.jobs.iterdir())
+    asked = {function["api_name"]: function["id"] for function in user.client.get("/config").json()["dependencies"]}
+    with user.client.stream("GET", "/gradio_api/heartbeat/a-tab") as tab:
+        beats = tab.iter_lines()  # kept, for its end closes the connection
+        next(beats)
+        call = {"data": [file, None, "default", 1, "as it comes"], "fn_index": asked["enhance"]}
+        user.client.post("/gradio_api/queue/join", json={**call, "session_hash": "a-tab"}).raise_for_status()
+        with user.client.stream("GET", "/gradio_api/queue/data?session_hash=a-tab") as told:
+            next(line for line in told.iter_lines() if '"progress"' in line)
+    (folder,) = set(server.desk.jobs.iterdir()) - before
+    assert len(user.enhance(user.upload(noisy))) == 5
+    assert not (folder / "spectrograms.png").exists()
 
 
 def test_nothing_is_kept_for_long(server: Running, user: User, noisy: Path) -> None:

@@ -100,7 +100,13 @@ class Untrained(Model):
     """Without training"""
 
     no_train: Annotated[
-        bool, Option("--no-train", help="Train nothing: use the bundled model of all frequencies (or --model).")
+        bool,
+        Option(
+            "--no-train",
+            help="Train nothing: use the bundled model of all frequencies (or --model) [so it is with less than 20,000 "
+            "values, unless --retrain or an option of training is given].",
+            show_default=False,
+        ),
     ] = False
 
     @property
