@@ -142,6 +142,12 @@ def within_gaps(
     return made
 
 
+def by_chance(values: np.ndarray, season: int) -> bool:
+    """Whether zeros of a series (length,), NaN where missing, come by chance, at no time of the season and not in runs;
+    see `within`."""
+    return _by_chance(_recent(values, season), season)
+
+
 def _going_on(samples: np.ndarray) -> np.ndarray:
     """Samples (number, steps) of which some begin with zeros, as a series does that has just ended in one: for m steps
     with the chance 1 / (m + 1)²: a quarter, a ninth, … The median, and the 90 % interval from the fourth step on, are

@@ -20,7 +20,8 @@ from tsdiff.data.frequency import freq_of, normalise_freq
 from tsdiff.sampling.jumps import Jumps, filled, stays_throughout
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
-from tsdiff.sampling.zeros import Support, within, within_gaps
+from tsdiff.sampling.states import as_states, states_of
+from tsdiff.sampling.zeros import Support, by_chance, within, within_gaps
 from tsdiff.tasks.calendar_days import DAILY, Days, FindDays, around_calendar_days, calendar_days
 from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
@@ -56,7 +57,7 @@ class Suited:
         zeros: its samples keep its share of zeros, whole numbers or not.
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
         calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
-        limited: its samples do not pass a value that it often reaches and never passes.
+        limited: its samples do not pass a value that it often reaches and never passes, or are one of its two values.
         jumps: of its history, if it stays where it is but for them; its samples do so, too.
         total: it is a running total, and all of this is of what it grows by.
         outliers, excluded, rescaled: values of its history that were taken for others, see
@@ -84,7 +85,8 @@ class Suited:
         counts = sampling.counts and all(one.counts for one in supports)
         zeros = sampling.counts and any(one.zeros > 0 for one in supports)
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
-        limited = any(high is not None or low not in (None, 0.0) for low, high in shown)
+        states = sampling.counts and any(states_of(row) is not None for row in np.atleast_2d(history))
+        limited = states or any(high is not None or low not in (None, 0.0) for low, high in shown)
         jumps = jumps_of(history, sampling, seasons) if seasons else None
         total = (
             bool(seasons) and _adds_up(sampling) and history.ndim == 1 and growth_of(history, seasons[0]) is not None
@@ -115,11 +117,16 @@ def _adds_up(sampling: Sampling) -> bool:
 
 
 def _like(samples: np.ndarray, row: np.ndarray, sampling: Sampling, adapted: Callable[..., np.ndarray]) -> np.ndarray:
-    """Samples (number, steps) within what is given, or else what a series (length,) shows; `adapted` to its zeros."""
+    """Samples (number, steps) within what is given, or else what a series (length,) shows; `adapted` to its zeros, or
+    one of its two states."""
+    states = states_of(row) if sampling.counts else None
     low, high = limits_of(row) if sampling.counts else (None, None)
     minimum, maximum = sampling.bounds
     low, high = low if minimum is None else minimum, high if maximum is None else maximum
+    samples = samples if states is None else as_states(samples, states)
     within = samples if (low, high) == (None, None) else np.clip(samples, low, high)
+    if states is not None:
+        return within
     if not (_bounded(sampling) and Support.of(row).nonnegative):
         return within
     made = adapted(within)
@@ -204,7 +211,7 @@ def _suited(
     suit = partial(within, season=seasons[0], counts=sampling.counts, told=told or effect is not None)
     jumps = None if told or effect is not None else jumps_of(history, sampling, seasons)
     if jumps is None:
-        parts = [_like(samples[..., at], row, sampling, partial(suit, history=row)) for at, row in enumerate(history)]
+        parts = [_ahead(samples[..., at], row, sampling, suit) for at, row in enumerate(history)]
         about = replace(Suited.of(history, sampling), **{name: getattr(_about(made.info), name) for name in CHANGED})
     else:  # which are drawn from the history as it is
         paths = jumps.paths(len(samples), samples.shape[1], _rng(sampling, str(made.item_id)))
@@ -219,6 +226,39 @@ def _suited(
         item_id=made.item_id,
         info=_with(made.info, about),
     )
+
+
+def _ahead(samples: np.ndarray, row: np.ndarray, sampling: Sampling, suit: Callable[..., np.ndarray]) -> np.ndarray:
+    """Samples (number, steps) of what comes after a series (length,), such as its values are; the lower of two states
+    comes as often as zeros do where a series has some."""
+    states = states_of(row) if sampling.counts else None
+    if states is not None:
+        samples = _by_zeros(samples, states, partial(suit, history=_raised(row, states)))
+    return _like(samples, row, sampling, partial(suit, history=row))
+
+
+def _inside(
+    samples: np.ndarray, row: np.ndarray, sampling: Sampling, suit: Callable[..., np.ndarray], season: int
+) -> np.ndarray:
+    """Samples (number, n) of what is missing in a series (length,), such as its values are; of two states by what is
+    expected there, which both sides tell, unless they come by chance."""
+    states = states_of(row) if sampling.counts else None
+    if states is not None and by_chance(_raised(row, states), season):
+        samples = _by_zeros(samples, states, partial(suit, values=_raised(row, states)))
+    return _like(samples, row, sampling, partial(suit, values=row))
+
+
+def _raised(values: np.ndarray, states: tuple[float, float]) -> np.ndarray:
+    """Values by how far they are from the lower of two states to the upper one, 0 and 1."""
+    low, high = states
+    return (values - low) / (high - low)
+
+
+def _by_zeros(
+    samples: np.ndarray, states: tuple[float, float], adapted: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Samples that are one of two states, the lower one where those from 0 to 1, `adapted`, are zero."""
+    return np.where(adapted(_raised(samples, states)) > 0, states[1], states[0]).astype(samples.dtype)
 
 
 def _rng(sampling: Sampling, name: str) -> np.random.Generator:
@@ -300,7 +340,7 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
     suit = partial(within_gaps, season=seasons[0], counts=sampling.counts, told=told)
     parts = [
-        _like(part, row, sampling, partial(suit, values=row))
+        _inside(part, row, sampling, suit, seasons[0])
         for part, row in zip(np.split(made.samples, ends, axis=1), rows, strict=True)
     ]
     return replace(made, samples=np.concatenate(parts, axis=1))

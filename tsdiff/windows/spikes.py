@@ -25,6 +25,8 @@ _SEASONS, _EXPLAINS = 3, 0.7
 _NEAR, _SMOOTH = 1, 12
 """By how many steps earlier or later than a season what belongs to one may come, and the steps of the shortest where it
 may; days of a week differ."""
+_SAME = 2
+"""Values at the same time of the season, next to each other, as which a usual one is."""
 
 
 def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarray:
@@ -42,7 +44,7 @@ def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarra
     """
     known = np.flatnonzero(~np.isnan(values))
     recent = values[known[-_REMEMBERED:]]
-    if len(recent) < _FEWEST or (recent == 0).mean() > _MOST_ZEROS:
+    if len(recent) < _FEWEST or np.count_nonzero(recent == 0) > max(_MOST_ZEROS * len(recent), 1):
         return values
     few = len(recent) < _FEW
     departs, places, season = _departures(values, known, seasons)
@@ -54,6 +56,8 @@ def without_spikes(values: np.ndarray, seasons: Sequence[int] = ()) -> np.ndarra
         far |= _amid_few(departs, off, around)
     if season >= _SMOOTH:
         far &= ~(_off_seasons_beside(values, season, late) <= spread)  # nothing is known there: nothing like them
+    for place in np.flatnonzero(far) if season else ():
+        far[place] = not _on_level(values, season, int(late[place]), spread)
     if usual == 0:
         far &= ~_new_level(off, around, far)
     cleaned, most = values, _MOST_OF_FEW if few else _MOST
@@ -149,6 +153,14 @@ def _off_season(values: np.ndarray, season: int) -> np.ndarray:
     """What the last values depart from what the seasons before and after say of them, NaN where too little is known."""
     told = values[-max(_REMEMBERED, (_SEASONS + 1) * season) :]
     return told - usual_of_seasons(told, season)
+
+
+def _on_level(values: np.ndarray, season: int, place: int, spread: float) -> bool:
+    """Whether a value is as those that come next at its time of the season, two before it or two after it: beside a
+    change of level gaps may leave but seasons of the other side to say what is usual."""
+    same, at = values[place % season :: season], place // season
+    sides = (side[~np.isnan(side)][:_SAME] for side in (same[:at][::-1], same[at + 1 :]))
+    return any(len(side) == _SAME and bool((np.abs(side - values[place]) <= spread).all()) for side in sides)
 
 
 def _off_seasons_beside(values: np.ndarray, season: int, places: np.ndarray) -> np.ndarray:

@@ -35,6 +35,12 @@ def changed(values: np.ndarray, seasons: tuple[int, int] = (0, 0)) -> list[int]:
     return np.flatnonzero(~((cleaned == values) | np.isnan(values))).tolist()
 
 
+def moved(values: np.ndarray, seasons: tuple[int, int]) -> list[int]:
+    """Which values are put back, wherever they are."""
+    cleaned = without_spikes_anywhere(values, seasons)
+    return np.flatnonzero(~((cleaned == values) | np.isnan(values))).tolist()
+
+
 def test_one_outlier_does_not_set_the_level():
     rng = np.random.default_rng(3)
     values = 50 + rng.normal(size=200)
@@ -49,6 +55,18 @@ def test_spikes_that_belong_to_a_series_stay():
     often = 50 + rng.normal(size=200) + 40 * (rng.random(200) < 0.15)
     for values in (sparse, often):
         assert without_spikes(values) is values
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_beside_a_change_of_level_among_gaps_values_stay(seed):
+    rng = np.random.default_rng(seed)
+    days = np.arange(150)
+    values = 20 + 30.0 * (days >= 70) + 2 * np.sin(2 * np.pi * days / 7) + rng.normal(size=150)
+    values[rng.random(150) < 0.5] = np.nan
+    assert not moved(values, (7, 365))
+    place = int(np.flatnonzero(~np.isnan(values))[-20])
+    values[place] *= 10
+    assert moved(values, (7, 365)) == [place]
 
 
 @pytest.mark.parametrize("period", [25, 23, 24])
@@ -85,6 +103,11 @@ def test_of_a_few_values_one_is_put_back(count, level, sign, data):
     values[at] += sign * 1000
     assert changed(values) == [at]
     assert abs(without_spikes(values)[at] - level) <= 2.5
+
+
+def test_a_single_zero_is_put_back_among_four_values_as_well():
+    assert changed(np.array([999.0, 1001.0, 998.0, 0.0])) == [3]
+    assert changed(np.array([0.0, 1001.0, 998.0, 0.0])) == []
 
 
 @pytest.mark.parametrize("at", [[3, 4], [9, 10], [2, 9]])
