@@ -97,8 +97,8 @@ class Earlier:
 def a_season_ago(
     values: np.ndarray, known: np.ndarray | None, earliest: tuple[int, int], usable: np.ndarray, seasons: Seasons
 ) -> Earlier | None:
-    """Tries long seasons ago that know two whole ones, or one where fewer than two do; None where there are none, or the
-    others go back as far.
+    """Tries long seasons ago that know two whole ones, or one if less than two tries do; None where there are none, or
+    the others go back as far.
 
     Args:
         values, known, seasons: as in `pooled`.
