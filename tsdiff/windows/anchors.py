@@ -34,8 +34,8 @@ _TINY = 1e-200
 _LEAST_REMEMBERED, _MOST_REMEMBERED, _SEASONS_REMEMBERED = 2048, 32768, 3
 _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
-_RECENCY, _SHARPNESS = 0.8, 4.0
-"""Weight of each past forecast beside the next, and how much the better one gets."""
+_RECENCY, _SHARPNESS, _SHARPNESS_OF_HOURS = 0.8, 4.0, 6.0
+"""Weight of each past forecast beside the next, and how much the better one gets; more of hours with weeks."""
 _FEW_WEEKS = 2.0
 """Tries weeks ago that count for half of what they tell."""
 _OF_LATE = np.array([0.25, 0.5])
@@ -145,9 +145,10 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     typical = (mean_error(np.abs(past - actual[:, None]), seen) * weights).sum(0) / np.maximum(total, 1e-12)
     errors = np.where(judged, typical, np.inf)
     earlier = a_season_ago(values, known, (int(ends[-1]), tried), usable, seasons)
-    shares = ((errors + least) / (errors.min() + least)) ** -_SHARPNESS
+    behind = np.log((errors + least) / (errors.min() + least))
     if earlier is not None and has_weeks(seasons):
-        shares *= _on_such_days(earlier, errors, least)
+        behind += _on_such_days(earlier, np.minimum(behind, 4), least)
+    shares = np.exp(-(_SHARPNESS_OF_HOURS if has_weeks(seasons) else _SHARPNESS) * behind)
     shares /= shares.sum()
     said = np.einsum("k,okh->oh", shares, past)
     signed = said - actual
@@ -227,19 +228,17 @@ def _of_late(
     return np.stack([*columns, np.where(np.isfinite(errors), np.clip(surprise, -3, 3), 0.0)], axis=1)
 
 
-def _on_such_days(earlier: Earlier, errors: np.ndarray, least: float) -> np.ndarray:
-    """Factors of the shares, (CANDIDATES,): what is worse at this hour of the week than it is lately counts less, as
-    yesterday does on the first day of a weekend.
+def _on_such_days(earlier: Earlier, lately: np.ndarray, least: float) -> np.ndarray:
+    """How much more each is behind, (CANDIDATES,): what is worse at this hour of the week than it is lately counts
+    less, as yesterday does on the first day of a weekend.
 
     Args:
         earlier: tries whole weeks ago.
-        errors: of late, (CANDIDATES,).
+        lately: logarithms of errors by the best one's, (CANDIDATES,).
         least: error that counts as none.
     """
     then, weeks = earlier.behind(WEEKS_AGO, least)
-    lately = np.clip(np.log((errors + least) / (errors.min() + least)), 0, 4)
-    told = weeks / (weeks + _FEW_WEEKS)
-    return np.exp(-_SHARPNESS * told * np.maximum(then - lately, 0))
+    return weeks / (weeks + _FEW_WEEKS) * np.maximum(then - lately, 0)
 
 
 def _with_a_season_ago(pool: Pool, earlier: Earlier, least: float) -> Pool:
