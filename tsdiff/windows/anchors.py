@@ -34,8 +34,8 @@ _TINY = 1e-200
 _LEAST_REMEMBERED, _MOST_REMEMBERED, _SEASONS_REMEMBERED = 2048, 32768, 3
 _OF_LAST_VALUES = np.isin(np.arange(CANDIDATES), (0, 1))
 """Which simple forecasts are trusted where none can be tried."""
-_RECENCY, _SHARPNESS, _SHARPNESS_OF_HOURS = 0.8, 4.0, 6.0
-"""Weight of each past forecast beside the next, and how much the better one gets; more of hours with weeks."""
+_RECENCY, _SHARPNESS = 0.8, 4.0
+"""Weight of each past forecast beside the next, and how much the better one gets."""
 _FEW_WEEKS = 2.0
 """Tries weeks ago that count for half of what they tell."""
 _OF_LATE = np.array([0.25, 0.5])
@@ -148,7 +148,7 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     behind = np.log((errors + least) / (errors.min() + least))
     if earlier is not None and has_weeks(seasons):
         behind += _on_such_days(earlier, np.minimum(behind, 4), least)
-    shares = np.exp(-(_SHARPNESS_OF_HOURS if has_weeks(seasons) else _SHARPNESS) * behind)
+    shares = np.exp(-_SHARPNESS * behind)
     shares /= shares.sum()
     said = np.einsum("k,okh->oh", shares, past)
     signed = said - actual

@@ -45,7 +45,7 @@ def test_where_days_are_alike_weeks_ago_take_nothing_away() -> None:
 def test_worse_at_such_an_hour_counts_less_and_better_no_more() -> None:
     history = hours(workweek(np.arange(6 * WEEK)), 1)
     pool = pooled(history, DAY, (DAY, WEEK))
-    lately = (pool.errors / pool.errors.min()) ** -6
+    lately = (pool.errors / pool.errors.min()) ** -4
     factors = np.divide(pool.shares, lately, out=np.zeros(CANDIDATES), where=lately > 1e-9)
     factors /= factors.max()
     yesterday, same_hour = [2, 8], [5, 11, 12]
