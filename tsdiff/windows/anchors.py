@@ -18,7 +18,6 @@ from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 from tsdiff.windows.spikes import without_spikes
 from tsdiff.windows.tries import (
     SEASONS_AGO,
-    WEEKS_AGO,
     Earlier,
     a_season_ago,
     backtests,
@@ -229,21 +228,21 @@ def _of_late(
 
 
 def _on_such_days(earlier: Earlier, lately: np.ndarray, least: float) -> np.ndarray:
-    """How much more each is behind, (CANDIDATES,): what is worse at this hour of the week than it is lately counts
-    less, as yesterday does on the first day of a weekend.
+    """How much more each is behind, (CANDIDATES,): what is surely worse at this hour of the week than it is lately
+    counts less, as yesterday does on the first day of a weekend.
 
     Args:
         earlier: tries whole weeks ago.
         lately: logarithms of errors by the best one's, (CANDIDATES,).
         least: error that counts as none.
     """
-    then, weeks = earlier.behind(WEEKS_AGO, least)
+    then, weeks = earlier.surely_behind(least)
     return weeks / (weeks + _FEW_WEEKS) * np.maximum(then - lately, 0)
 
 
 def _with_a_season_ago(pool: Pool, earlier: Earlier, least: float) -> Pool:
     """The pool with its `ago` and `swing`, of the latest tries long seasons ago."""
-    behind, _ = earlier.behind(SEASONS_AGO, least)
+    behind = earlier.behind(SEASONS_AGO, least)
     said = np.einsum("k,okh->oh", pool.shares, earlier.made[:SEASONS_AGO])
     seen = None if earlier.seen is None else earlier.seen[:SEASONS_AGO]
     off = float(mean_error(np.abs(said - earlier.actual[:SEASONS_AGO]), seen).mean())

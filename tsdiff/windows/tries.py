@@ -16,7 +16,8 @@ SEASONS_AGO, WEEKS_AGO = 2, 6
 
 _FEWEST_TRIED, _FEWEST_KNOWN, _ORIGINS = 4, 3, 12
 """Values of a history in which a forecast is tried, and that a try knows, at least, and late tries at most."""
-_DAYS = 7
+_DAYS, _SURE = 7, 2.0
+"""Of a week, and standard errors."""
 
 
 def seen_backtests(known: np.ndarray, horizon: int, seasons: Seasons) -> tuple[int, np.ndarray]:
@@ -82,16 +83,29 @@ class Earlier:
     actual: np.ndarray
     seen: np.ndarray | None
 
-    def behind(self, tries: int, least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithm of each error by the best one's in the latest tries, 0 to 4, and in how many it was made,
-        (CANDIDATES,)."""
+    def surely_behind(self, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Logarithm of each error by the best one's, 0 to 4, less what may be chance: two standard errors over the
+        tries, of which there are at least two; and how many there are, (CANDIDATES,)."""
+        off, there = np.log(mean_error(np.abs(self.made - self.actual[:, None]), self.seen) + least), self.usable
+        tries = there.sum(0)
+        mean = (off * there).sum(0) / np.maximum(tries, 1)
+        best = int(np.argmin(np.where(2 * tries >= tries.max(), mean, np.inf)))
+        with_best = there[:, best]
+        off, there = (off - off[:, best, None])[with_best], there[with_best]
+        tries = there.sum(0)
+        mean = (off * there).sum(0) / np.maximum(tries, 1)
+        deviation = np.sqrt(((off - mean) ** 2 * there).sum(0) / np.maximum(tries, 1))
+        sure = np.clip(mean - _SURE * deviation / np.sqrt(np.maximum(tries, 1)), 0, 4)
+        return np.where(tries > 1, sure, 0.0), tries
+
+    def behind(self, tries: int, least: float) -> np.ndarray:
+        """Logarithm of each mean error by the best one's in the latest tries, 0 to 4, (CANDIDATES,)."""
         some = slice(tries)
         seen = None if self.seen is None else self.seen[some]
         off = mean_error(np.abs(self.made[some] - self.actual[some, None]), seen)
         count = self.usable[some].sum(0)
         errors = np.where(count > 0, (off * self.usable[some]).sum(0) / np.maximum(count, 1), np.inf)
-        best = errors[count >= 0.5 * count.max()].min()
-        return np.clip(np.log((errors + least) / (best + least)), 0, 4), count
+        return np.clip(np.log((errors + least) / (errors.min() + least)), 0, 4)
 
 
 def a_season_ago(

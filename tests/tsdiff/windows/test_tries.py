@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from tsdiff.windows.anchors import pooled
 from tsdiff.windows.simple import CANDIDATES
-from tsdiff.windows.tries import a_season_ago, backtests, has_weeks
+from tsdiff.windows.tries import Earlier, a_season_ago, backtests, has_weeks
 from tsdiff.windows.weighing import weighed
 
 DAY, WEEK = 24, 168
@@ -32,7 +32,7 @@ def mean_miss(first: int, mean, seeds: int = 6) -> float:
     return float(np.mean([np.abs(pool.mean - mean(steps[first:]))[:6].mean() for pool in pools]))
 
 
-@pytest.mark.parametrize("weeks", [3, 6])
+@pytest.mark.parametrize("weeks", [4, 6])
 @pytest.mark.parametrize("day", [0, 5], ids=["Monday", "Saturday"])
 def test_the_first_day_after_a_weekend_or_of_it_is_no_day_as_yesterday(weeks: int, day: int) -> None:
     assert mean_miss(weeks * WEEK + day * DAY, workweek) < 1.4  # 6 of a day ago; the noise has a deviation of 1.2
@@ -78,17 +78,51 @@ def test_what_a_try_tells_is_the_logarithm_of_errors() -> None:
     values = rng.normal(size=1000)
     made = a_season_ago(values, None, (888, DAY), ALL, (DAY, WEEK))
     assert made is not None
-    behind, tries = made.behind(2, 1e-12)
-    off = np.abs(made.made[:2] - made.actual[:2, None]).mean(2).mean(0)
-    there = tries == 2
-    assert_array_equal(there, tries > 0)
-    off = np.where(there, off, np.inf)
+    behind = made.behind(2, 1e-12)
+    there = made.usable[:2].all(0)
+    off = np.where(there, np.abs(made.made[:2] - made.actual[:2, None]).mean(2).mean(0), np.inf)
     np.testing.assert_allclose(behind, np.minimum(np.log(off / off.min()), 4), atol=1e-9)
     none = ALL.copy()
     none[np.argmin(off)] = False
     without = a_season_ago(values, None, (888, DAY), none, (DAY, WEEK))
     assert without is not None
-    again, some = without.behind(2, 1e-12)
-    assert some[np.argmin(off)] == 0
+    again = without.behind(2, 1e-12)
     assert again[np.argmin(off)] == 4
     assert np.sort(again)[0] == 0
+
+
+def tries(errors: np.ndarray, usable: np.ndarray | None = None) -> Earlier:
+    """Of which each candidate missed by so much, (tries, CANDIDATES)."""
+    made = np.repeat(errors[..., None], DAY, axis=2)
+    return Earlier(
+        made, np.ones(errors.shape, dtype=bool) if usable is None else usable, np.zeros((len(errors), DAY)), None
+    )
+
+
+def test_what_is_surely_behind_is_so_by_two_standard_errors() -> None:
+    errors = np.full((4, CANDIDATES), np.e**2)
+    errors[:, 0] = [1, 2, 3, 4]  # the best one of all
+    errors[:, 1] = np.e * errors[:, 0]
+    errors[:, 2] = errors[:, 0] * np.exp([0, 2, 0, 2])
+    errors[:, 3] = errors[:, 0] * np.exp([0, 8, 0, 0])
+    sure, count = tries(errors).surely_behind(0.0)
+    np.testing.assert_allclose(sure[:4], [0, 1, 0, 0], atol=1e-9)
+    assert_array_equal(count, 4)
+    errors[:, 2] = errors[:, 0] * np.exp([2, 4, 2, 4])
+    np.testing.assert_allclose(tries(errors).surely_behind(0.0)[0][2], 3 - 2 / np.sqrt(4))
+
+
+def test_what_was_tried_once_is_not_surely_behind_and_without_the_best_one_nothing_is_said() -> None:
+    errors = np.full((3, CANDIDATES), 5.0)
+    errors[:, 0] = 1.0
+    usable = np.ones(errors.shape, dtype=bool)
+    usable[1:, 1] = False
+    usable[2, 0] = False
+    errors[2, 0] = 500.0
+    usable[1:, 5], errors[0, 5] = False, 0.1  # once, by luck
+    sure, count = tries(errors, usable).surely_behind(0.0)
+    assert sure[1] == 0
+    assert count[1] == 1
+    others = [2, 3, 4, *range(6, CANDIDATES)]
+    np.testing.assert_allclose(sure[others], np.log(5))
+    assert_array_equal(count[others], 2)
