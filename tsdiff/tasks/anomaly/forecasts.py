@@ -55,9 +55,11 @@ class ForecastScoring(Checked):
             longer than they are until two of it are known: nobody knows before how half a year of weeks goes on. More
             see changes of level for longer and cost less; fewer are nearer to what they forecast.
         outlying: deviations from its forecast beyond which a value is not told to the forecasts after it, unless more
-            than half of the last `steps` values are such.
+            than half of the last `steps` values are such; of what is new in an error that lasts, too, unless the next
+            one is such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
-            forecast beside its own; of the values themselves where no such changes are known yet. What is little beside
+            forecast beside its own, of what is new at most that of single steps; of the values themselves where no such
+            changes are known yet. What is little beside
             the series' usual movements is no anomaly, however sure a forecast was. A change of more than ten deviations
             counts for ten at later steps, until four as large have been seen. Until two seasons are known, the
             deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
@@ -87,9 +89,10 @@ def forecast_scores(
     """−log of the chance that a forecast gives a value at least as far off on either side, in nats.
 
     0 is what was foreseen, .69 the middle of all, 4.6 one in a hundred, by the law that anchors have on real series
-    (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. A step's score depends on no later value. NaN
-    where the value is missing, before the `last` steps, and of the first eight values, or half of fewer than sixteen,
-    which too little is known before.
+    (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. Where errors last from one step to the next,
+    that of what is new in them, less 1, if it is more. A step's score depends on no later value. NaN where the value is
+    missing, before the `last` steps, and of the first eight values, or half of fewer than sixteen, which too little is
+    known before.
 
     Args:
         values: (n,), NaN where missing.
