@@ -165,6 +165,7 @@ TESTS = {
     "tsdiff/": ("tsdiff/test_predictor.py", "tsdiff/model/test_model.py", "tsdiff/test_estimator.py"),
     "tsdiff/tasks/anomaly/scores.py": ("tsdiff/tasks/test_anomaly.py",),
     "tsdiff/tasks/anomaly/forecasts.py": ("tsdiff/tasks/test_anomaly_forecasts.py",),
+    "tsdiff/tasks/anomaly/lasting.py": ("tsdiff/tasks/test_anomaly_forecasts.py",),
     "tsdiff/tasks/calendar_search.py": (
         "tsdiff/tasks/test_calendar_days.py",
         "tsdiff/tasks/test_calendar_hours.py",

@@ -14,11 +14,12 @@ import pandas as pd
 
 from tsdiff.data.frequency import normalise_freq
 from tsdiff.sampling.dependence import normal_scores
+from tsdiff.tasks.anomaly.lasting import Lasting
 from tsdiff.tasks.calendar_days import DAILY, calendar_days
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
 
-Forecast = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""Mean and deviation of so many steps after a series (length,)."""
+Forecast = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray, Lasting]]
+"""Mean and deviation of so many steps after a series (length,), and how errors last from one to the next."""
 _DRAWS = 200
 
 
@@ -34,7 +35,7 @@ def with_calendar(forecast: Forecast, start: pd.Period | None, values: np.ndarra
     if start is None or freq not in (*DAILY, MONTHLY):
         return forecast
 
-    def foreseen(told: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def foreseen(told: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, Lasting]:
         # What was kept from forecasts as an anomaly may have been the calendar's.
         seen = values[: len(told)]
         if freq == MONTHLY:
@@ -53,9 +54,9 @@ def with_calendar(forecast: Forecast, start: pd.Period | None, values: np.ndarra
 
 
 def _joined(
-    mean: np.ndarray, deviation: np.ndarray, join: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    mean: np.ndarray, deviation: np.ndarray, lasting: Lasting, join: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, Lasting]:
     """Mean and deviation (steps,) of what is normal, with what is joined to draws (number, steps) of it."""
     scores = normal_scores(_DRAWS)
     draws = join(mean + deviation * scores[:, None])
-    return draws.mean(axis=0), draws.std(axis=0) / scores.std()
+    return draws.mean(axis=0), draws.std(axis=0) / scores.std(), lasting

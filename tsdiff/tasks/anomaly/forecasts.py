@@ -1,8 +1,9 @@
 """Anomaly scores by forecasts: how far out in the law of its own forecast each value lies, told those before it alone.
 
 The forecasts are the anchors of a model that has them (`tsdiff.windows.anchors`): a mean and a deviation of each step,
-without any diffusion. Values that lie far out are kept from the forecasts of those after them, as if they were missing,
-until most of the last ones do: then the series has changed, and they are told as they are.
+without any diffusion. Where its errors last from one step to the next, as those of a series that wanders do, what is
+new in each of them counts, too. Values that lie far out are kept from the forecasts of those after them, as if they
+were missing, until most of the last ones do: then the series has changed, and they are told as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from shared.checks import Checked, Count, NonNegative, Positive
 from tsdiff.data.entries import ROUNDING
 from tsdiff.sampling.anchor_share import anchor_surprise
 from tsdiff.tasks.anomaly.calendars import with_calendar
+from tsdiff.tasks.anomaly.lasting import Lasting, lasting_errors, news
 from tsdiff.windows.anchors import remembered
 from tsdiff.windows.filling import expected
 from tsdiff.windows.sides import pool_of
@@ -35,6 +37,9 @@ _TINY = 1e-200
 """Less is rounding, whatever the values."""
 _UNKNOWN = 4.0
 """Of the deviation of all values so far, by the share, that counts as error before any season is known."""
+_BESIDE = 1.0
+"""Nats by which what is new in an error is to be rarer than the error itself: the chance of either adds to the other's,
+and what lasts is not to be hidden among what is new by chance."""
 _SLOW = 7
 """Forecasts that a season lasts at most, unless it is the shortest, to be waited for: weeks of hours, not minutes."""
 _PARTS = 12
@@ -50,9 +55,11 @@ class ForecastScoring(Checked):
             longer than they are until two of it are known: nobody knows before how half a year of weeks goes on. More
             see changes of level for longer and cost less; fewer are nearer to what they forecast.
         outlying: deviations from its forecast beyond which a value is not told to the forecasts after it, unless more
-            than half of the last `steps` values are such.
+            than half of the last `steps` values are such; of what is new in an error that lasts, too, unless the next
+            one is such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
-            forecast beside its own; of the values themselves where no such changes are known yet. What is little beside
+            forecast beside its own, of what is new at most that of single steps; of the values themselves where no such
+            changes are known yet. What is little beside
             the series' usual movements is no anomaly, however sure a forecast was. A change of more than ten deviations
             counts for ten at later steps, until four as large have been seen. Until two seasons are known, the
             deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
@@ -82,9 +89,10 @@ def forecast_scores(
     """−log of the chance that a forecast gives a value at least as far off on either side, in nats.
 
     0 is what was foreseen, .69 the middle of all, 4.6 one in a hundred, by the law that anchors have on real series
-    (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. A step's score depends on no later value. NaN
-    where the value is missing, before the `last` steps, and of the first eight values, or half of fewer than sixteen,
-    which too little is known before.
+    (`tsdiff.sampling.anchor_share.anchor_surprise`); less with a `share`. Where errors last from one step to the next,
+    that of what is new in them, less 1, if it is more. A step's score depends on no later value. NaN where the value is
+    missing, before the `last` steps, and of the first eight values, or half of fewer than sixteen, which too little is
+    known before.
 
     Args:
         values: (n,), NaN where missing.
@@ -97,23 +105,35 @@ def forecast_scores(
         The scores, (n,); and what those of steps before two seasons were known would be if they had been, (n,), NaN of
         the others: later scores compare with these, not with the smaller ones.
     """
-    mean, deviation = rolling_forecasts(values, seasons, settings, weighing, start)
+    mean, deviation, new, size = rolling_forecasts(values, seasons, settings, weighing, start)
     series = pd.Series(values)
-    changes = _usual(series.diff(settings.steps), 0.0, _RECENT) / np.sqrt(2)
     whole = _usual(series, series.expanding().median().shift(1), max(len(series), 1))
-    usual = changes.fillna(whole)  # where no change over so many steps is known yet
+    # Where no change over so many steps is known yet, the values tell.
+    usual, step = (_changes(series, steps).fillna(whole).to_numpy() for steps in (settings.steps, 1))
     unknown = _unknown(values, seasons, settings.steps)
+    season = _UNKNOWN * unknown * whole.to_numpy()
     with np.errstate(over="ignore", invalid="ignore"):
         # What is constant is foreseen but for its last digits.
-        off = np.maximum(np.abs(values - mean) - ROUNDING * np.abs(mean) - _TINY, 0.0)
+        off, new = (np.maximum(np.abs(one) - ROUNDING * np.abs(mean) - _TINY, 0.0) for one in (values - mean, new))
 
-    def surprise(beside: pd.Series) -> np.ndarray:
-        error = settings.share * np.nan_to_num(beside.to_numpy(), posinf=0.0)
+    def surprise(away: np.ndarray, deviation: np.ndarray, beside: np.ndarray) -> np.ndarray:
+        error = settings.share * np.nan_to_num(beside, posinf=0.0)
         with np.errstate(over="ignore", invalid="ignore"):
-            return anchor_surprise(np.minimum(off / np.hypot(deviation, error), _FARTHEST))
+            return anchor_surprise(np.minimum(away / np.hypot(deviation, error), _FARTHEST))
 
-    score = surprise(np.hypot(usual, _UNKNOWN * unknown * whole))
-    return score, np.where(unknown > 0, surprise(usual), np.nan)
+    def surprises(beside: np.ndarray) -> np.ndarray:
+        error, latest = (
+            surprise(away, deviation, np.hypot(changes, beside))
+            for away, deviation, changes in ((off, deviation, usual), (new, size, np.minimum(step, usual)))
+        )
+        return np.where(np.isnan(latest), error, np.fmax(error, latest - _BESIDE))
+
+    return surprises(season), np.where(unknown > 0, surprises(np.zeros_like(season)), np.nan)
+
+
+def _changes(series: pd.Series, steps: int) -> pd.Series:
+    """The deviation of the last changes over so many steps, by √2."""
+    return _usual(series.diff(steps), 0.0, _RECENT) / np.sqrt(2)
 
 
 def _usual(values: pd.Series, middle: pd.Series | float, window: int) -> pd.Series:
@@ -165,10 +185,11 @@ def rolling_forecasts(
     settings: ForecastScoring,
     weighing: Weighing | None = None,
     start: pd.Period | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of a forecast of each step, (n,), from values before it; NaN where `forecast_scores` has NaN,
-    or no value is to be scored. Arguments as there."""
-    made = np.full((2, len(values)), np.nan)
+) -> np.ndarray:
+    """Mean and deviation of a forecast of each step from values before it, NaN where `forecast_scores` has NaN, or no
+    value is to be scored; what is new in its error and the deviation of that, NaN where errors do not last, too:
+    (4, n). Arguments as there."""
+    made = np.full((4, len(values)), np.nan)
     places = np.flatnonzero(~np.isnan(values))
     before = 0 if settings.last is None else int(np.searchsorted(places, len(values) - settings.last))
     forecast = with_calendar(partial(_forecast, seasons=seasons, weighing=weighing), start, values)
@@ -176,16 +197,20 @@ def rolling_forecasts(
     while 0 < seen < len(places):
         first = int(places[seen])
         end = first + min(_reach(seasons[0], settings.steps, seen), seen)
-        made[:, first:end] = np.stack(forecast(told[:first], end - first))[:, : len(values) - first]
-        ahead = slice(first, end)
-        with np.errstate(over="ignore"):
-            told[ahead][np.abs(values[ahead] - made[0, ahead]) > settings.outlying * made[1, ahead]] = np.nan
+        ahead = slice(first, min(end, len(values)))
+        after_gap = bool(np.isnan(told[first - 1]))
+        mean, deviation, lasting = forecast(told[:first], end - first)
+        made[:2, ahead] = np.stack([mean, deviation])[:, : len(values) - first]
+        with np.errstate(over="ignore", invalid="ignore"):
+            off = values[ahead] - made[0, ahead]
+            made[2, ahead], made[3, ahead], far = news(off, made[1, ahead], lasting, settings.outlying, after_gap)
+            told[ahead][far | (np.abs(off) > settings.outlying * made[1, ahead])] = np.nan
         lately = slice(max(0, end - settings.steps), end)
         known, kept = ~np.isnan(values[lately]), ~np.isnan(told[lately])
         if 2 * kept.sum() < known.sum():
             told[lately] = values[lately]
         seen = int(np.searchsorted(places, end))
-    return made[0], made[1]
+    return made
 
 
 def _reach(season: int, steps: int, seen: int) -> int:
@@ -195,12 +220,14 @@ def _reach(season: int, steps: int, seen: int) -> int:
 
 def _forecast(
     told: np.ndarray, count: int, seasons: Seasons, weighing: Weighing | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of so many steps, (count,), after a series (length,), from its last known values."""
+) -> tuple[np.ndarray, np.ndarray, Lasting]:
+    """Mean and deviation of so many steps, (count,), after a series (length,), from its last known values, and how its
+    errors last."""
     known = ~np.isnan(told)
     last = int(np.flatnonzero(known)[-1]) + 1
     past, gap = slice(max(0, last - remembered(seasons)), last), len(told) - last
     pool = pool_of(expected(told[past], seasons).values, known[past], gap + count, seasons)
     assert pool is not None
     (pool,) = weighed([pool], weighing)
-    return pool.mean[gap:], (pool.scale * pool.profile)[gap:]
+    lasting = lasting_errors(pool.missed, ROUNDING * float(np.abs(pool.mean).max()))
+    return pool.mean[gap:], (pool.scale * pool.profile)[gap:], lasting

@@ -55,9 +55,10 @@ class SeriesScores:
         start: of the series.
         target: (length,), or (channels, length), what was scored, NaN where missing.
         score: (length,) nats a step, so that series of any level compare. By `ForecastScoring` −log of the chance of a
-            value as far off its forecast. By `LikelihoodSettings` the negative log-likelihood in the network's units
-            ("ode": of the windows that cover the step, a step's share; "elbo": the step's own part of it), averaged
-            over the windows that cover it. NaN where the value is missing, in no scored window, or among the first few.
+            value as far off its forecast, or of what is new in that where errors last. By `LikelihoodSettings` the
+            negative log-likelihood in the network's units ("ode": of the windows that cover the step, a step's share;
+            "elbo": the step's own part of it), averaged over the windows that cover it. NaN where the value is missing,
+            in no scored window, or among the first few.
         stamp: which day of their period the timestamps of the frame that was scored name.
         zone: of these.
         early: (length,) what scores of steps before two seasons were known would be if they had been, NaN of others;
