@@ -79,8 +79,8 @@ def main(
     text = (
         f"{header('Whispered, sung and drawn out')}\n"
         f"{most} recordings of validation speakers, {SECONDS} s each, made so by formula (`speech.data.voices`), with "
-        "noises of validation; means over them. Without noise SI-SDR is of what the model takes from a clean voice; the "
-        "level is that of the result by the voice's.\n\n"
+        "noises of validation; means over them. Without noise SI-SDR is of what the model takes from a clean voice; "
+        "the level is that of the result by the voice's.\n\n"
     )
     write_text(output, text + table(columns, lines))
 
