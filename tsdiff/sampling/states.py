@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+States = tuple[float, float]
+"""The lower value and the upper one."""
 
 _RECENT = 2000
 """Values that are looked at."""
@@ -12,7 +17,7 @@ _CHANCE = 1e-3
 """Rare events of which no two came at once by a chance larger than this are counts, of which two may."""
 
 
-def states_of(values: np.ndarray) -> tuple[float, float] | None:
+def states_of(values: np.ndarray) -> States | None:
     """The two values, the lower first, that a history (length,), NaN where missing, takes alone; None where it takes
     others, comes to one of them less than four times or, of counts, more than two are not seen by chance: by Poisson's
     law with as many zeros, two at once would nearly always have been seen where there are states."""
@@ -41,10 +46,21 @@ def _unlikely(above: np.ndarray) -> bool:
     return bool(above.sum() * np.log(alone) < np.log(_CHANCE))
 
 
-def as_states(samples: np.ndarray, states: tuple[float, float]) -> np.ndarray:
+def as_states(samples: np.ndarray, states: States) -> np.ndarray:
     """Samples (number, steps) that are one of two states: the highest of each step the upper one, as many as their mean
     says."""
     low, high = states
     chance = (samples.mean(axis=0, dtype=np.float64) - low) / (high - low)
     ranks = (samples.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") + 0.5) / len(samples)
     return np.where(ranks > 1 - chance, high, low).astype(samples.dtype)
+
+
+def raised(values: np.ndarray, states: States) -> np.ndarray:
+    """Values by how far they are from the lower of two states to the upper one, 0 and 1."""
+    low, high = states
+    return (values - low) / (high - low)
+
+
+def by_zeros(samples: np.ndarray, states: States, adapted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Samples that are one of two states, the lower one where those from 0 to 1, `adapted`, are zero."""
+    return np.where(adapted(raised(samples, states)) > 0, states[1], states[0]).astype(samples.dtype)

@@ -20,7 +20,7 @@ from tsdiff.data.frequency import freq_of, normalise_freq
 from tsdiff.sampling.jumps import Jumps, filled, stays_throughout
 from tsdiff.sampling.limits import limits_of
 from tsdiff.sampling.settings import Sampling
-from tsdiff.sampling.states import as_states, states_of
+from tsdiff.sampling.states import States, as_states, by_zeros, raised, states_of
 from tsdiff.sampling.zeros import Support, by_chance, within, within_gaps
 from tsdiff.tasks.calendar_days import DAILY, Days, FindDays, around_calendar_days, calendar_days
 from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
@@ -116,18 +116,26 @@ def _adds_up(sampling: Sampling) -> bool:
     return sampling.counts and sampling.minimum in (None, 0) and sampling.maximum is None
 
 
-def _like(samples: np.ndarray, row: np.ndarray, sampling: Sampling, adapted: Callable[..., np.ndarray]) -> np.ndarray:
+def _states(row: np.ndarray, sampling: Sampling) -> States | None:
+    """The two values that a series (length,) takes alone, where samples are to be like it."""
+    return states_of(row) if sampling.counts else None
+
+
+def _like(
+    samples: np.ndarray,
+    row: np.ndarray,
+    sampling: Sampling,
+    states: States | None,
+    adapted: Callable[..., np.ndarray],
+) -> np.ndarray:
     """Samples (number, steps) within what is given, or else what a series (length,) shows; `adapted` to its zeros, or
     one of its two states."""
-    states = states_of(row) if sampling.counts else None
     low, high = limits_of(row) if sampling.counts else (None, None)
     minimum, maximum = sampling.bounds
     low, high = low if minimum is None else minimum, high if maximum is None else maximum
     samples = samples if states is None else as_states(samples, states)
     within = samples if (low, high) == (None, None) else np.clip(samples, low, high)
-    if states is not None:
-        return within
-    if not (_bounded(sampling) and Support.of(row).nonnegative):
+    if states is not None or not (_bounded(sampling) and Support.of(row).nonnegative):
         return within
     made = adapted(within)
     return made if (low, high) == (None, None) else np.clip(made, low, high)
@@ -215,7 +223,7 @@ def _suited(
         about = replace(Suited.of(history, sampling), **{name: getattr(_about(made.info), name) for name in CHANGED})
     else:  # which are drawn from the history as it is
         paths = jumps.paths(len(samples), samples.shape[1], _rng(sampling, str(made.item_id)))
-        parts = [_like(paths, history[0], sampling, _positive)]
+        parts = [_like(paths, history[0], sampling, _states(history[0], sampling), _positive)]
         about = Suited.of(history, sampling, seasons)
     if effect is not None:
         by_covariates = regress and any(entry.get(field) is not None for field in (DYNAMIC, PAST))
@@ -231,10 +239,10 @@ def _suited(
 def _ahead(samples: np.ndarray, row: np.ndarray, sampling: Sampling, suit: Callable[..., np.ndarray]) -> np.ndarray:
     """Samples (number, steps) of what comes after a series (length,), such as its values are; the lower of two states
     comes as often as zeros do where a series has some."""
-    states = states_of(row) if sampling.counts else None
+    states = _states(row, sampling)
     if states is not None:
-        samples = _by_zeros(samples, states, partial(suit, history=_raised(row, states)))
-    return _like(samples, row, sampling, partial(suit, history=row))
+        samples = by_zeros(samples, states, partial(suit, history=raised(row, states)))
+    return _like(samples, row, sampling, states, partial(suit, history=row))
 
 
 def _inside(
@@ -242,23 +250,10 @@ def _inside(
 ) -> np.ndarray:
     """Samples (number, n) of what is missing in a series (length,), such as its values are; of two states by what is
     expected there, which both sides tell, unless they come by chance."""
-    states = states_of(row) if sampling.counts else None
-    if states is not None and by_chance(_raised(row, states), season):
-        samples = _by_zeros(samples, states, partial(suit, values=_raised(row, states)))
-    return _like(samples, row, sampling, partial(suit, values=row))
-
-
-def _raised(values: np.ndarray, states: tuple[float, float]) -> np.ndarray:
-    """Values by how far they are from the lower of two states to the upper one, 0 and 1."""
-    low, high = states
-    return (values - low) / (high - low)
-
-
-def _by_zeros(
-    samples: np.ndarray, states: tuple[float, float], adapted: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """Samples that are one of two states, the lower one where those from 0 to 1, `adapted`, are zero."""
-    return np.where(adapted(_raised(samples, states)) > 0, states[1], states[0]).astype(samples.dtype)
+    states = _states(row, sampling)
+    if states is not None and by_chance(raised(row, states), season):
+        samples = by_zeros(samples, states, partial(suit, values=raised(row, states)))
+    return _like(samples, row, sampling, states, partial(suit, values=row))
 
 
 def _rng(sampling: Sampling, name: str) -> np.random.Generator:
@@ -293,7 +288,7 @@ def _with_days(
     def adapted(drawn: np.ndarray) -> np.ndarray:
         return np.rint(_positive(drawn)) if whole else _positive(drawn)
 
-    return _like(made, target, sampling, adapted).astype(samples.dtype)
+    return _like(made, target, sampling, _states(target, sampling), adapted).astype(samples.dtype)
 
 
 def suited_gaps(
@@ -336,7 +331,8 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
     rows, seasons = np.atleast_2d(made.target), candidate_seasons(freq)
     if not told and gaps_stay(rows, sampling, seasons):
         stayed = filled(rows[0], seasons, len(made.samples), _rng(sampling, made.item_id))
-        return replace(made, samples=_like(stayed, rows[0], sampling, _positive).astype(made.samples.dtype))
+        stayed = _like(stayed, rows[0], sampling, _states(rows[0], sampling), _positive)
+        return replace(made, samples=stayed.astype(made.samples.dtype))
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
     suit = partial(within_gaps, season=seasons[0], counts=sampling.counts, told=told)
     parts = [
