@@ -36,6 +36,7 @@ from shared.errors import DiffusionError
 from shared.files.io import write_text
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
+from speech.inference.companion import Quality
 from speech.metrics import METRICS, advanced, delay, evaluate, failures, summarise
 
 RUNNER = Path(__file__).with_name("speech_peer_runner.py")
@@ -52,6 +53,7 @@ PEERS = {
 }
 SCORES = ("pesq_wb", "estoi", "si_sdr", "dnsmos_ovrl")
 NOISY = "noisy"
+BEST = ", best"
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,15 @@ def run_peer(job: Job, name: str, scratch: Path) -> dict[str, Any]:
 
 
 def run_model(job: Job, name: str, scratch: Path) -> dict[str, Any]:
-    """Enhance with one of our models, on one thread, and score it."""
+    """Enhance with one of our models, on one thread, and score it; a name that ends with `BEST` asks for that
+    quality."""
     import torch
 
     from speech.enhancer import Enhancer
 
     torch.set_num_threads(1)
-    enhancer = Enhancer.from_pretrained(name, device="cpu")
+    quality: Quality = "best" if name.endswith(BEST) else "standard"
+    enhancer = Enhancer.from_pretrained(name.removesuffix(BEST), device="cpu", quality=quality)
     started = time.process_time()
     report = enhancer.enhance_dir(job.noisy, scratch, existing="overwrite", workers=1)
     spent = (time.process_time() - started) / report.audio_seconds
@@ -147,10 +151,11 @@ def report(rows: Sequence[dict[str, Any]], left_out: dict[str, str]) -> str:
 
 
 def bundled_models() -> list[str]:
-    """Names of the models that the package brings."""
+    """Names of the models that the package brings, those with a companion also at the best quality."""
     folder = Path(__file__).resolve().parents[1] / "speech" / "pretrained"
-    configs = folder.glob("*/config.json")
-    return sorted(path.parent.name for path in configs if json.loads(path.read_text())["format"] == "speech")
+    configs = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/config.json")}
+    names = sorted(name for name, config in configs.items() if config["format"] == "speech")
+    return names + [name + BEST for name in names if configs[name].get("companion")]
 
 
 def main(

@@ -22,6 +22,7 @@ from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.resampling import resample
 from speech.inference import advice
+from speech.inference.companion import Quality, companion_of
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, enhance_file
 from speech.inference.folders import FolderReport, enhance_dir
@@ -71,12 +72,15 @@ class Enhancer:
         rate: of results, in Hz, 1000 to 1,000,000: recordings are brought to it first. None: that of the recording.
         keep_music: leave recordings as they are where they are music (`speech.audio.music`), which the bundled models
             take for noise; it is judged over some ten seconds. For models at 16 kHz, and not for streams.
+        quality: "best" averages the results with those of the model's companion, another network, at the cost of both;
+            the bundled default has one. Not for streams.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.
 
     Raises:
         ConfigError: a setting that cannot be used, or a sampler that does not suit the model.
+        CheckpointError: the companion cannot be read.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Enhancer:
         upper_band: UpperBand | None = None,
         rate: int | None = None,
         keep_music: bool = False,
+        quality: Quality = "standard",
     ):
         if isinstance(model, (str, os.PathLike)):
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
@@ -104,7 +109,7 @@ class Enhancer:
         if not isinstance(sampling, SamplingConfig | None):
             raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
         draws, seed = checked(Count, draws=draws), checked(int, seed=seed)
-        keep_music = checked(bool, keep_music=keep_music)
+        keep_music, self.quality = checked(bool, keep_music=keep_music), checked(Quality, quality=quality)
         batch_size = checked(Count | None, batch_size=batch_size)
         rate = None if rate is None else whole_rate(rate, "rate")
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
@@ -135,6 +140,7 @@ class Enhancer:
             upper_band=upper_band,
             rate=rate,
             keep_music=keep_music,
+            companion=companion_of(self.model, self.sampling) if self.quality == "best" else None,
         )
         self.rate, self.keep_music = rate, keep_music
         self.upper_band = self.engine.upper_band
@@ -148,6 +154,7 @@ class Enhancer:
         path_or_name: str | os.PathLike[str] = "default",
         device: torch.device | str | None = None,
         custom: Sequence[type] = (),
+        quality: Quality = "standard",
     ) -> Enhancer:
         """An enhancer with the model in a folder, of a bundled name, of a hub id, or of a published `.ckpt`.
 
@@ -155,11 +162,14 @@ class Enhancer:
             path_or_name: which model.
             device: where to run; None: on a GPU where there is one.
             custom: see `SpeechModel.from_pretrained`.
+            quality: "best" averages it with its companion.
 
         Raises:
             CheckpointError: no such model, or it cannot be read.
+            ConfigError: "best" of a model without a companion.
         """
-        return cls(load_model(path_or_name, custom), device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(load_model(path_or_name, custom), device=device, quality=quality)
 
     @property
     def sample_rate(self) -> int:
@@ -327,8 +337,10 @@ class Enhancer:
         """Enhance a signal while it comes, with a causal model; see `speech.inference.streaming.Stream`.
 
         Raises:
-            ConfigError: an enhancer with a `rate` or `keep_music`; see also `Stream`.
+            ConfigError: an enhancer with a `rate`, `keep_music` or quality "best"; see also `Stream`.
         """
+        if self.quality == "best":
+            raise ConfigError("quality='best' averages two networks, of which a stream runs one; leave it out")
         if self.rate is not None:
             raise ConfigError(f"rate={self.rate}: a stream keeps its rate; leave it out")
         if self.keep_music:

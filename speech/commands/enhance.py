@@ -167,6 +167,7 @@ def _settings(options: Enhance, model: SpeechModel) -> dict[str, Any]:
         "upper_band": options.upper_band,
         "rate": options.rate,
         "keep_music": options.keep_music,
+        "quality": options.quality,
     }
 
 
@@ -314,7 +315,7 @@ def _tell_failures(failed: dict[str, str]) -> None:
 
 
 def _taken(file: FileResult, enhancer: Enhancer) -> str:
-    """What was removed from a file, and how far the draws agree."""
+    """What was removed from a file, and how far the draws, or the networks, agree."""
     assert file.removed is not None
     said = [f"removed {file.removed.overall:z.1f} dB overall"]
     if file.removed.in_pauses is not None:
@@ -322,7 +323,8 @@ def _taken(file: FileResult, enhancer: Enhancer) -> str:
     if file.loudness is not None:
         said.append(f"loudness {file.loudness:.1f} LUFS")
     if file.spread is not None:
-        said.append(f"draws are {-file.spread:.1f} dB below the result apart from it")
+        whose = "draws" if enhancer.quality == "standard" else "results of its two networks"
+        said.append(f"{whose} are {-file.spread:.1f} dB below the result apart from it")
     elif enhancer.engine.is_deterministic:
         said.append("one deterministic result: nothing tells how sure it is")
     else:

@@ -34,7 +34,13 @@ def main(options: Evaluate) -> None:
         pairs = shared_speech() / "test_pairs"
         clean, noisy = pairs / "clean", noisy or pairs / "noisy"
     if enhanced is not None:
-        unused = {"--model": options.model, "--sampler": options.sampler, "--steps": options.steps}
+        quality = None if options.quality == "standard" else options.quality
+        unused = {
+            "--model": options.model,
+            "--quality": quality,
+            "--sampler": options.sampler,
+            "--steps": options.steps,
+        }
         for option, value in unused.items():
             if value is not None:
                 raise ConfigError(f"{option} {value} enhances --noisy; leave it out, or the folder {enhanced}")
@@ -107,6 +113,7 @@ def _enhance(noisy: Path, target: Path, options: Evaluate, where: Where | None) 
 
     model, device = options.model or "default", compute_device(options.device)
     settings: dict[str, Any] = {"sampler": options.sampler, "steps": options.steps, "seed": options.seed}
+    settings["quality"] = options.quality
     if where is not None:
         from speech import scale
 

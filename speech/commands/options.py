@@ -20,6 +20,11 @@ UpperBand = Annotated[
     ),
 ]
 
+Quality = Annotated[
+    Literal["standard", "best"],
+    Option(help="best: averaged with the model's companion, another network, at twice the cost; default has one."),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -68,6 +73,7 @@ class Enhance(ScaleOut, Model):
             "--output.",
         ),
     ] = None
+    quality: Quality = "standard"
     start: Annotated[
         float | None, Option("--reverse-starting-point", help="Time in (0, 1] to start from; below 1 is faster.")
     ] = None
@@ -196,6 +202,7 @@ class Evaluate(ScaleOut, Model):
         Path | None, Argument(help="Folder of enhanced files; left out, those of --noisy are enhanced first.")
     ] = None
     noisy: Annotated[Path | None, Option(help="Folder of the noisy files.")] = None
+    quality: Quality = "standard"
     no_reference: Annotated[
         bool, Option("--no-reference", help="There are no clean files: score each recording alone, by DNSMOS.")
     ] = False

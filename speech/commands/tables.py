@@ -61,6 +61,7 @@ def write_tables(output: Path, report: FolderReport, enhancer: Enhancer, model: 
         "upper_band": enhancer.upper_band,
         "rate": enhancer.rate,
         "keep_music": enhancer.keep_music,
+        "quality": enhancer.quality,
     }
     write_json(output / "metrics.json", metrics)
     if per_file:

@@ -21,8 +21,9 @@ from speech.inference.clean import CleanKeeper
 from speech.inference.held_level import LevelAround
 from speech.inference.listening import Listening
 from speech.inference.longform import Held, Tail, Window, Windows
+from speech.inference.members import Members, Piece
 from speech.inference.removed import Levels
-from speech.inference.segments import Advance, Course, Segment, SegmentRunner, Tally
+from speech.inference.segments import Advance, SegmentRunner, Tally
 from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel
@@ -46,9 +47,11 @@ class Engine:
             it is said.
         rate: of results, in Hz; None: that of the recording.
         keep_music: leave a recording as it is where it is music.
+        companion: a model that is averaged with this one, how it is sampled, and its share; None: this one alone.
 
     Raises:
-        ConfigError: an unknown choice of the upper band, or one that is not for this model.
+        ConfigError: an unknown choice of the upper band, or one that is not for this model; a companion that does not
+            suit it.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Engine:
         upper_band: UpperBand | None,
         rate: int | None = None,
         keep_music: bool = False,
+        companion: tuple[SpeechModel, SamplingConfig, float] | None = None,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix * (1 - sampling.kept)
         self._given_mix = mix
@@ -72,11 +76,16 @@ class Engine:
         self.rate, self.keep_music = rate, keep_music
         if keep_music and model.config.frontend.sample_rate != MODEL_RATE:
             raise ConfigError(f"keep_music=True listens at {MODEL_RATE} Hz, where this model does not; leave it out")
-        self.runner = SegmentRunner(
-            model, sampling, 1 if draws > 1 and self.is_deterministic else draws, batch_size * windows.length
-        )
+        samples = batch_size * windows.length
+        self.runner = SegmentRunner(model, sampling, 1 if draws > 1 and self.is_deterministic else draws, samples)
+        self.members = Members((self.runner,), (1.0,))
+        if companion is not None:
+            beside, its_sampling, share = companion
+            its_draws = 1 if advice.is_deterministic(beside.sde, its_sampling) else draws
+            runners = self.runner, SegmentRunner(beside, its_sampling, its_draws, samples)
+            self.members = Members(runners, (1 - share, share))
         self.sample_rate = model.config.frontend.sample_rate
-        self.normalises = model.config.frontend.normalize != "not"
+        self.normalises = self.runner.normalises
         self._windows, self._batch_size = windows, batch_size
         self._tells_upper_band = upper_band is None and mix > 0
 
@@ -176,7 +185,8 @@ class Engine:
         """
         if self.mix == 0:
             return [recording.copy() for recording in recordings]
-        noisy, listened, segments = list(recordings), [], []
+        noisy, listened = list(recordings), []
+        pieces: list[Piece] = []
 
         def hear(heard: Listening, place: int) -> None:
             noisy[place] = resample(heard.hear(recordings[place]), rates[place], self.sample_rate)
@@ -185,9 +195,9 @@ class Engine:
         for place, (rate, seed, tally) in enumerate(zip(rates, seeds, tallies, strict=True)):
             heard = self._heard(functools.partial(hear, place=place), rate, len(noisy[place]))
             listened.append(heard)
-            course = Course(self.runner, self._scales(heard, peak), heard.around)
-            segments += self._segments(Window(0, noisy[place], last=True), course, heard, seed, tally)
-        outputs = self._outputs(segments, advance)
+            courses = self.members.courses(heard, peak, tally)
+            pieces += self.members.pieces(Window(0, noisy[place], last=True), courses, heard, seed, tally, 0)
+        outputs = self._outputs(pieces, advance)
         results = []
         for recording, at_rate, rate, heard, tally in zip(recordings, noisy, rates, listened, tallies, strict=True):
             if len(recording) == 0:
@@ -198,7 +208,7 @@ class Engine:
                 rate,
                 len(recording),
                 edges=heard.upper_edges,
-                scales=self._scales(heard, peak),
+                scales=self.runner.scales(heard.levels, peak),
                 offsets=self._told(heard, tally),
             )
             blend.hear(recording)
@@ -266,19 +276,18 @@ class Engine:
 
         heard = self._heard(hear, sample_rate, channels)
         tally.band = self._said_of_band(heard, sample_rate)
-        scales = self._scales(heard, peak)
         blend = self.blend(
             sample_rate,
             channels,
             levels=levels,
             edges=heard.upper_edges,
-            scales=scales,
+            scales=self.runner.scales(heard.levels, peak),
             offsets=self._told(heard, tally),
         )
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         low, dry = map(blend.hear_low, at_rate), Held(channels)
         windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
-        wet = self._windows.join(self._enhanced(windows, heard, scales, seed, tally, advance))
+        wet = self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance))
         if self.keep_music:
             keeper = self._keeper(heard, tally)
             wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
@@ -290,7 +299,7 @@ class Engine:
         self,
         windows: Iterable[Window],
         heard: Listening,
-        scales: Sequence[float],
+        peak: float | None,
         seed: int,
         tally: Tally,
         advance: Advance | None,
@@ -298,36 +307,21 @@ class Engine:
         waiting: list[Window] = []
         channels = len(heard.peaks)
         together = max(1, self._batch_size // channels)
-        course = Course(self.runner, scales, heard.around)
+        courses = self.members.courses(heard, peak, tally)
         for window in windows:
             waiting.append(window)
             if len(waiting) == together or window.last:
-                segments = [segment for item in waiting for segment in self._segments(item, course, heard, seed, tally)]
-                outputs = self._outputs(segments, advance)
+                step = self._windows.step
+                each = [self.members.pieces(item, courses, heard, seed, tally, step) for item in waiting]
+                outputs = self._outputs([piece for pieces in each for piece in pieces], advance)
                 for item in waiting:
                     yield Window(item.start, np.stack([next(outputs) for _ in range(channels)]), item.last)
                 waiting = []
 
-    def _segments(self, window: Window, course: Course, heard: Listening, seed: int, tally: Tally) -> list[Segment]:
-        """The channels of a recording, or of a window of it."""
-        each = zip(
-            window.waveform,
-            course.scales,
-            heard.peaks.tolist(),
-            heard.edges,
-            course.heard(window, self._windows.step),
-            course.gains(window),
-            course.bridged(window, heard.peaks.tolist()),
-            strict=True,
-        )
-        return [
-            Segment(wave, window.start, seed, scale, loudest, tally, edge, before, gains, *bridged)
-            for wave, scale, loudest, edge, before, gains, bridged in each
-        ]
-
-    def _outputs(self, segments: Sequence[Segment], advance: Advance | None) -> Iterator[np.ndarray]:
-        """The segments' results (samples,), one by one."""
-        for made, segment in zip(self.runner.run(segments, advance), segments, strict=True):
+    def _outputs(self, pieces: Sequence[Piece], advance: Advance | None) -> Iterator[np.ndarray]:
+        """The pieces' results (samples,), one by one."""
+        for made, piece in zip(self.members.run(pieces, advance), pieces, strict=True):
+            segment = piece.first
             if segment.edge is None:
                 yield made
             else:
@@ -381,9 +375,3 @@ class Engine:
         assert shares is not None
         tally.music = float(shares.mean())
         return MusicKeeper(shares)
-
-    def _scales(self, heard: Listening, peak: float | None) -> list[float]:
-        """What the channels are divided by for the network; 0 where they are silent."""
-        if not self.normalises:
-            peak = 1.0
-        return [own if peak is None or own == 0 else peak for own in heard.levels]

@@ -94,14 +94,14 @@ class Tally:
 
 @dataclass
 class Spread:
-    """How far the draws of a recording are from their mean, which is the result.
+    """How far the draws of a recording are from their mean, which is the result; of several networks, their results.
 
     Attributes:
-        draws: how many there are.
+        draws: how many there are; of results with unequal shares, as many as would be as far apart with equal ones.
         of_draws, of_means: energies so far; the former is the mean over draws.
     """
 
-    draws: int = 1
+    draws: float = 1
     of_draws: float = 0.0
     of_means: float = 0.0
 
@@ -127,11 +127,12 @@ class Course:
     Args:
         runner: what runs them.
         scales: what the channels are divided by for the network; 0 where they are silent.
+        tally: counts on.
         around: the levels of the whole recording, where they are known and count.
     """
 
-    def __init__(self, runner: SegmentRunner, scales: Sequence[float], around: LevelAround | None = None):
-        self.scales, self._around = scales, around
+    def __init__(self, runner: SegmentRunner, scales: Sequence[float], tally: Tally, around: LevelAround | None = None):
+        self.scales, self.tally, self._around = scales, tally, around
         self._runner, self._hop = runner, runner.model.config.frontend.hop_length
         self._heard = np.zeros(len(scales), np.int64)
         self._rate = runner.model.config.frontend.sample_rate
@@ -139,9 +140,9 @@ class Course:
         self._gone_on = np.zeros((len(scales), 0), np.float32), np.zeros((len(scales), 0), bool)
         self._first = 0
         least = runner.sampling.least_level
-        self._held = (
-            None if least is None or around is not None else HeldLevel(runner.model.config.frontend, least, len(scales))
-        )
+        self._held = None
+        if least is not None and not runner.normalises:
+            self._held = HeldLevel(runner.model.config.frontend, least, len(scales))
 
     def heard(self, window: Window, step: int) -> list[int]:
         """`Segment.heard` of the window's channels; the next one begins `step` samples later."""
@@ -198,6 +199,14 @@ class SegmentRunner:
         self._batch_frames = self.bucket(batch_samples)
         self.is_causal = bool(getattr(model.config.backbone, "causal", False))
         self.bridges = model.frame_multiple == 1  # others, of published code, get what it would give them
+        self.normalises = model.config.frontend.normalize != "not"
+
+    def scales(self, levels: Sequence[float], peak: float | None) -> list[float]:
+        """What channels of these levels are divided by for the network, which sees `peak`, if given, as 1; 0 where they
+        are silent."""
+        if not self.normalises:
+            peak = 1.0
+        return [own if peak is None or own == 0 else peak for own in levels]
 
     def bucket(self, samples: int) -> int:
         """The frames that a segment of this many samples is continued to; where the number is free, with those beyond
@@ -234,10 +243,10 @@ class SegmentRunner:
                     outputs[place] += wave / self.draws
                     tally = segments[place].tally
                     tally.nfe = max(tally.nfe, calls * self.draws)
-                    tally.spread.of_draws += _energy(wave) / self.draws
+                    tally.spread.of_draws += energy(wave) / self.draws
         for segment, output in zip(segments, outputs, strict=True):
             segment.tally.spread.draws = self.draws
-            segment.tally.spread.of_means += _energy(output)
+            segment.tally.spread.of_means += energy(output)
         return outputs
 
     def _plausible(self, segment: Segment, enhanced: np.ndarray) -> np.ndarray:
@@ -314,7 +323,8 @@ def _gains(segments: Sequence[Segment], noisy: Tensor) -> Tensor | None:
     return torch.from_numpy(gains).to(noisy.device)
 
 
-def _energy(wave: np.ndarray) -> float:
+def energy(wave: np.ndarray) -> float:
+    """Of a waveform: the sum of its squares."""
     return float(np.square(wave, dtype=np.float64).sum())
 
 

@@ -159,6 +159,19 @@ class SamplingConfig(Checked):
 
 
 @dataclass(frozen=True)
+class Companion(Checked):
+    """A model whose results are averaged with those of another, where the best quality is asked for.
+
+    Args:
+        model: which, as `SpeechModel.from_pretrained` is told.
+        share: of its results in the average.
+    """
+
+    model: str
+    share: Annotated[Chance, "0.5 is half"] = 0.5
+
+
+@dataclass(frozen=True)
 class SpeechConfig(Checked):
     """What a speech model is.
 
@@ -168,6 +181,7 @@ class SpeechConfig(Checked):
         sde: the process.
         parameterisation: what the network's output means.
         sampling: used unless told otherwise.
+        companion: what is averaged with it at quality "best"; None: nothing is.
     """
 
     backbone: BackboneConfig = field(default_factory=NCSNppConfig)
@@ -175,3 +189,4 @@ class SpeechConfig(Checked):
     sde: Process = field(default_factory=OUVESDE)
     parameterisation: Parameterisation = field(default_factory=lambda: Parameterisation(sign=-1))
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    companion: Companion | None = None

@@ -65,6 +65,7 @@ class Enhancing(Work):
             "keep_music",
             "window_seconds",
             "overlap_seconds",
+            *(("quality",) if made.quality == "best" else ()),  # jobs begun before there was one go on
         )
         return {
             "task": "Enhancing",

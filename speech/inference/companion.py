@@ -1,0 +1,43 @@
+"""The model that is averaged with another at quality "best": found, and sampled as that one is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from shared.errors import ConfigError
+from speech.model.config import SamplingConfig
+from speech.model.model import SpeechModel
+
+Quality = Literal["standard", "best"]
+"""A model by itself, or averaged with its companion, at the cost of both."""
+
+
+def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechModel, SamplingConfig, float]:
+    """A model's companion, how it is sampled, and its share of the average.
+
+    It is sampled by its own settings, but for what is asked of the model beyond its own: the precision, and by how much
+    more or less is taken away (`suppression`).
+
+    Raises:
+        CheckpointError: there is no such model.
+        ConfigError: the model names none, or one that cannot hear what it hears.
+    """
+    named = model.config.companion
+    if named is None:
+        raise ConfigError(
+            "quality='best': this model names no companion to be averaged with (`companion` of its settings; the "
+            "bundled default has one); leave it out"
+        )
+    beside = SpeechModel.from_pretrained(named.model)
+    mine, its = model.config.frontend, beside.config.frontend
+    if (mine.sample_rate, mine.hop_length) != (its.sample_rate, its.hop_length):
+        raise ConfigError(
+            f"companion {named.model!r} hears {its.sample_rate} Hz in hops of {its.hop_length}, its model "
+            f"{mine.sample_rate} Hz in hops of {mine.hop_length}; name one that hears the same"
+        )
+    own, given = model.config.sampling, beside.config.sampling
+    stronger = sampling.suppression / own.suppression if own.suppression else 1.0
+    precision = sampling.precision if sampling.precision != own.precision else given.precision
+    given = replace(given, suppression=given.suppression * stronger, precision=precision)
+    return beside.to(model.device).eval(), given, named.share

@@ -1,0 +1,124 @@
+"""Networks that hear the same recording, and whose results are averaged: one, or a model and its companion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from speech.inference.listening import Listening
+from speech.inference.longform import Window
+from speech.inference.segments import Advance, Course, Segment, SegmentRunner, Tally, energy
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One channel of a recording, or of a window of it.
+
+    Attributes:
+        segments: what each member makes its result of.
+        tally: of the recording.
+    """
+
+    segments: tuple[Segment, ...]
+    tally: Tally
+
+    @property
+    def first(self) -> Segment:
+        """That of the model itself."""
+        return self.segments[0]
+
+
+class Members:
+    """A model, and what is averaged with it.
+
+    The errors of networks that were trained apart differ, and so half of them go where the results are averaged.
+
+    Args:
+        runners: of each network, the model's own first; their front ends have one rate and one hop.
+        shares: of each in the average, which sum to 1.
+    """
+
+    def __init__(self, runners: Sequence[SegmentRunner], shares: Sequence[float]):
+        self.runners, self._shares = runners, shares
+
+    def courses(self, heard: Listening, peak: float | None, tally: Tally) -> list[Course]:
+        """A recording's, of each member; `peak` as for `Enhancer.enhance`."""
+        courses = []
+        for runner in self.runners:
+            own = tally if len(self.runners) == 1 else Tally()
+            around = heard.around if runner.normalises else None
+            courses.append(Course(runner, runner.scales(heard.levels, peak), own, around))
+        return courses
+
+    def pieces(
+        self, window: Window, courses: Sequence[Course], heard: Listening, seed: int, tally: Tally, step: int
+    ) -> list[Piece]:
+        """The channels of a recording, or of a window of it; the next window begins `step` samples later."""
+        each = (self._segments(window, course, heard, seed, step) for course in courses)
+        return [Piece(segments, tally) for segments in zip(*each, strict=True)]
+
+    @staticmethod
+    def _segments(window: Window, course: Course, heard: Listening, seed: int, step: int) -> list[Segment]:
+        peaks = heard.peaks.tolist()
+        each = zip(
+            window.waveform,
+            course.scales,
+            peaks,
+            heard.edges,
+            course.heard(window, step),
+            course.gains(window),
+            course.bridged(window, peaks),
+            strict=True,
+        )
+        return [
+            Segment(wave, window.start, seed, scale, loudest, course.tally, edge, before, gains, *bridged)
+            for wave, scale, loudest, edge, before, gains, bridged in each
+        ]
+
+    def run(self, pieces: Sequence[Piece], advance: Advance | None) -> list[np.ndarray]:
+        """The pieces' results, (samples,) each.
+
+        Raises:
+            SamplingError: a result cannot be right.
+        """
+
+        def part(seconds: float) -> None:
+            if advance is not None:
+                advance(seconds / len(self.runners))
+
+        made = [
+            runner.run([piece.segments[place] for piece in pieces], part) for place, runner in enumerate(self.runners)
+        ]
+        if len(made) == 1:
+            return made[0]
+        return [self._averaged(piece, waves) for piece, waves in zip(pieces, zip(*made, strict=True), strict=True)]
+
+    def _averaged(self, piece: Piece, waves: Sequence[np.ndarray]) -> np.ndarray:
+        mean = self._mean(piece.first, waves) if piece.first.peak > 0 else waves[0]
+        tally, each = piece.tally, [segment.tally for segment in piece.segments]
+        tally.nfe = sum(one.nfe for one in each)
+        tally.limited = sum(one.limited for one in each)
+        tally.louder = max(one.louder for one in each)
+        tally.spread.draws = 1 / sum(share**2 for share in self._shares)
+        tally.spread.of_draws += sum(share * energy(wave) for share, wave in zip(self._shares, waves, strict=True))
+        tally.spread.of_means += energy(mean)
+        return mean
+
+    @torch.no_grad()
+    def _mean(self, segment: Segment, waves: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean of spectrograms as the model's front end compresses them: what one network lets through alone counts
+        less than in a mean of waveforms."""
+        model = self.runners[0].model
+        frontend, length = model.frontend, len(segment.waveform)
+        each = torch.from_numpy(np.stack(waves) / np.float32(segment.peak)).to(model.device)
+        spectrograms = frontend(nn.functional.pad(each, (0, frontend.config.n_fft)))  # frames that reach back into it
+        shares = torch.tensor(self._shares, device=each.device)[:, None, None, None]
+        mean = frontend.inverse((shares * spectrograms).sum(dim=0, keepdim=True), length)[0] * segment.peak
+        wave: np.ndarray = mean.to("cpu", torch.float32).numpy()
+        if segment.silent is not None:
+            wave[segment.silent] = 0
+        return wave

@@ -1,0 +1,140 @@
+"""A model and its companion: quality "best"."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import ConfigError
+from speech import Enhancer
+from speech.audio.files import Audio, read_audio
+from speech.audio.writing import write_audio
+from speech.data import MixConfig, validation_pairs
+from speech.metrics import pesq_wb, si_sdr
+from speech.model.config import Companion
+from speech.model.frontend import FrontEndConfig
+from speech.model.model import SpeechModel
+from tests.recipes.harness import Recipes
+from tests.speech.models import decibels, noise, tiny_model
+
+
+def saved(model: SpeechModel, folder: Path, companion: Path | None = None, share: float = 0.5) -> Path:
+    """A model in a folder, with a companion."""
+    if companion is not None:
+        model.config = replace(model.config, companion=Companion(str(companion), share))
+    model.save_pretrained(folder)
+    return folder
+
+
+def best(folder: Path, **options: object) -> Enhancer:
+    return Enhancer(SpeechModel.from_pretrained(folder), quality="best", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("samples", [1, 300, 3040, 40_000])
+def test_beside_itself_a_model_is_what_it_is_alone(tmp_path: Path, samples: int) -> None:
+    folder = saved(tiny_model(), tmp_path / "one")
+    pair = best(saved(tiny_model(), tmp_path / "two", folder, 0.3), window_seconds=1.0, overlap_seconds=0.3)
+    alone = Enhancer(SpeechModel.from_pretrained(folder), window_seconds=1.0, overlap_seconds=0.3)
+    signal = noise(2, samples)
+    np.testing.assert_allclose(pair.enhance(signal, 16000), alone.enhance(signal, 16000), atol=2e-6)
+    assert (pair.nfe, alone.nfe) == (6, 3)
+
+
+@pytest.mark.parametrize("normalize", ["noisy", "not"])
+def test_a_share_of_nothing_and_of_all(tmp_path: Path, normalize: str) -> None:
+    other = tiny_model(causal=True, normalize=normalize, sampler="ode1", steps=1)
+    beside, signal = saved(other, tmp_path / "beside"), noise(1, 5000)
+    for share, model in ((0.0, tiny_model()), (1.0, other)):
+        pair = best(saved(tiny_model(), tmp_path / f"{share}", beside, share))
+        wanted = Enhancer(model).enhance(signal, 16000)
+        np.testing.assert_allclose(pair.enhance(signal, 16000), wanted, atol=2e-6)
+
+
+def test_in_windows_in_batches_and_as_files_it_is_the_same(tmp_path: Path) -> None:
+    beside = saved(tiny_model(causal=True, normalize="not", sampler="ode1", steps=1), tmp_path / "beside")
+    folder = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "pair", beside)
+    signal = noise(2, 40_000)
+    signal[:, 12_000:20_000] = 0
+    whole = best(folder).enhance(signal, 16000)
+    cut = best(folder, window_seconds=1.0, overlap_seconds=0.5, batch_size=3)
+    assert decibels(cut.enhance(signal, 16000) - whole, whole) < -55
+    for rate in (16000, 44100):
+        write_audio(tmp_path / "a.wav", Audio(signal, rate, subtype="FLOAT"))
+        made = cut.enhance_file(tmp_path / "a.wav", tmp_path / "b.wav")
+        wanted = cut.enhance(signal, rate, seed=cut.seed_of("a.wav"))
+        np.testing.assert_allclose(read_audio(tmp_path / "b.wav").waveform, wanted, atol=2e-6)
+        assert made.spread is not None
+        assert -60 < made.spread < 10
+        assert made.nfe == 2
+    assert not whole[:, 12_500:19_500].any(), "digital silence"
+    assert not cut.enhance(np.zeros((1, 9000), np.float32), 16000).any()
+
+
+def test_what_is_asked_for_reaches_the_companion(tmp_path: Path) -> None:
+    """Which alone is heard at a share of 1; half as much more is asked of it as of the model."""
+    other = tiny_model(sampler="ode1", steps=1)
+    other.config = replace(other.config, sampling=replace(other.config.sampling, suppression=0.8))
+    model = SpeechModel.from_pretrained(saved(tiny_model(), tmp_path / "pair", saved(other, tmp_path / "beside"), 1.0))
+    asked = Enhancer(model, sampling=replace(model.config.sampling, suppression=1.5), quality="best")
+    wanted = Enhancer(other, sampling=replace(other.config.sampling, suppression=1.2))
+    signal = noise(1, 9000)
+    np.testing.assert_allclose(asked.enhance(signal, 16000), wanted.enhance(signal, 16000), atol=2e-6)
+
+
+def test_what_cannot_be_a_pair_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="names no companion"):
+        Enhancer(tiny_model(), quality="best")
+    with pytest.raises(ConfigError, match="standard, best"):
+        Enhancer(tiny_model(), quality="good")  # type: ignore[arg-type]
+    other = saved(tiny_model(frontend=FrontEndConfig(n_fft=128, hop_length=64)), tmp_path / "other")
+    with pytest.raises(ConfigError, match="hops of 64, its model 16000 Hz in hops of 32"):
+        best(saved(tiny_model(), tmp_path / "pair", other))
+    causal = saved(tiny_model(causal=True, normalize="not", sampler="ode1", steps=1), tmp_path / "causal")
+    pair = best(saved(tiny_model(causal=True, normalize="not", sampler="ode1", steps=1), tmp_path / "two", causal))
+    with pytest.raises(ConfigError, match="two networks, of which a stream runs one"):
+        pair.stream(16000)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    recipes = Recipes(tmp_path)
+    beside = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "beside")
+    folder = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "pair", beside)
+    write_audio(tmp_path / "in/a.wav", Audio(noise(1, 9000), 16000))
+    options = "--model", folder, "--quality", "best"
+    done = recipes.run("enhance", tmp_path / "in/a.wav", tmp_path / "b.wav", *options)
+    assert done.code == 0, done.said
+    assert "2 network calls" in done.said
+    assert "results of its two networks are" in done.said
+    done = recipes.run("enhance", tmp_path / "in/a.wav", tmp_path / "b.wav", "--model", beside, "--quality", "best")
+    assert done.code == 1
+    assert "names no companion" in done.said
+    done = recipes.run(
+        "enhance", tmp_path / "in", tmp_path / "out", *options, "--engine", "local", "--output", tmp_path / "o"
+    )
+    assert done.code == 0, done.said
+    np.testing.assert_allclose(
+        read_audio(tmp_path / "out/a.wav").waveform, read_audio(tmp_path / "b.wav").waveform, atol=1e-4
+    )
+
+
+def test_the_bundled_pair_is_better_than_the_default_alone() -> None:
+    """On mixtures of speakers and noises that no training has."""
+    folder = Path(os.environ.get("SHARED_DATA", "../shared/data")) / "speech" / "valid"
+    if not folder.is_dir():
+        pytest.skip(f"no recordings of validation at {folder} (SHARED_DATA)")
+    mix = MixConfig(snr_db=(0.0, 15.0), noises=2, synthetic=0.0, rumble=0.0)
+    pairs = validation_pairs(folder / "clean", folder / "noise", None, 8, 3.0, 3, mix)
+    scores = {}
+    for quality in ("standard", "best"):
+        enhancer = Enhancer.from_pretrained("default", device="cpu", quality=quality)
+        made = [(clean, enhancer.enhance(noisy, 16000)) for _, clean, noisy in pairs]
+        scores[quality] = [
+            [measure(np.ravel(clean), np.ravel(result), 16000) for measure in (pesq_wb, si_sdr)] for clean, result in made
+        ]
+    gains = np.subtract(scores["best"], scores["standard"])
+    assert gains.mean(axis=0)[0] > 0.01
+    assert gains.mean(axis=0)[1] > 0.0
