@@ -222,7 +222,7 @@ def _speech_tab(handlers: Handlers) -> None:
                 list(MODELS),
                 value=MODELS[0],
                 label="Model",
-                info="dereverb: for rooms; bandwidth: for calls; causal: made for streams",
+                info="dereverb: for rooms; bandwidth: for calls; causal: for streams; both: best, at twice the cost",
             )
             mix = gr.Slider(0, 1, value=1, step=0.05, label="Wet", info="0: as recorded, 1: enhanced alone")
             loudness = gr.Dropdown(

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 Tell = Callable[[float, str], None]
 """Told of progress: the share that is done, and what is being done."""
 
-ModelName = Literal["default", "causal", "dereverb", "bandwidth"]
-MODELS: tuple[ModelName, ...] = ("default", "causal", "dereverb", "bandwidth")
+ModelName = Literal["default", "causal", "dereverb", "bandwidth", "default + causal"]
+MODELS: tuple[ModelName, ...] = ("default", "causal", "dereverb", "bandwidth", "default + causal")
+PAIR: ModelName = "default + causal"
+"""The default with its companion: its best quality."""
 RATES: dict[ModelName, int] = {"bandwidth": 48000}
 """Hz of the results of models that need room for what they add."""
 LOUDNESS = ("as it comes", "keep", "-16", "-23")

@@ -21,7 +21,7 @@ from speech.inference.files import FileResult
 from speech.model.model import SpeechModel
 
 from .limits import Limits, check_size
-from .requests import LOUDNESS, MODELS, RATES, ModelName, SoundRequest, SoundResult, Tell
+from .requests import LOUDNESS, MODELS, PAIR, RATES, ModelName, SoundRequest, SoundResult, Tell
 
 _HEARD_CHANNELS = 2
 
@@ -44,7 +44,14 @@ def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> 
         raise ConfigError(f"model={request.model!r}: this page has {' and '.join(MODELS)}")
     rate = RATES.get(request.model)
     upper_band: UpperBand = "follow" if rate is None else "extend"
-    enhancer = Enhancer(_model(request.model), device="cpu", mix=request.mix, upper_band=upper_band, rate=rate)
+    enhancer = Enhancer(
+        _model("default" if request.model == PAIR else request.model),
+        device="cpu",
+        mix=request.mix,
+        upper_band=upper_band,
+        rate=rate,
+        quality="best" if request.model == PAIR else "standard",
+    )
     done, whole = 0.0, info.seconds * info.channels
 
     def advance(seconds: float) -> None:
@@ -73,7 +80,8 @@ def _model(name: ModelName) -> SpeechModel:
 def warm() -> None:
     """Load what the first request would wait for."""
     for name in MODELS:
-        _model(name)
+        if name != PAIR:
+            _model(name)
     Enhancer(_model("default"), device="cpu", upper_band="follow").enhance(np.zeros(16000, np.float32), 16000)
 
 

@@ -133,7 +133,8 @@ def test_the_bundled_pair_is_better_than_the_default_alone() -> None:
         enhancer = Enhancer.from_pretrained("default", device="cpu", quality=quality)
         made = [(clean, enhancer.enhance(noisy, 16000)) for _, clean, noisy in pairs]
         scores[quality] = [
-            [measure(np.ravel(clean), np.ravel(result), 16000) for measure in (pesq_wb, si_sdr)] for clean, result in made
+            [measure(np.ravel(clean), np.ravel(result), 16000) for measure in (pesq_wb, si_sdr)]
+            for clean, result in made
         ]
     gains = np.subtract(scores["best"], scores["standard"])
     assert gains.mean(axis=0)[0] > 0.01
