@@ -109,7 +109,7 @@ class Spread:
     def decibels(self) -> float | None:
         """Energy of a draw's distance from the mean of endlessly many, against that of the result: the lower, the more
         the draws agree. It does not tell whether they are right. None of a single draw, and of silence."""
-        if self.draws < 2 or self.of_means <= 0:
+        if self.draws <= 1 or self.of_means <= 0:
             return None
         variance = max(self.of_draws - self.of_means, 0.0) * self.draws / (self.draws - 1)
         return 10 * math.log10(max(variance / self.of_means, _SAME))

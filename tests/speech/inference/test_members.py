@@ -102,7 +102,7 @@ def test_what_cannot_be_a_pair_is_refused(tmp_path: Path) -> None:
 def test_on_the_command_line(tmp_path: Path) -> None:
     recipes = Recipes(tmp_path)
     beside = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "beside")
-    folder = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "pair", beside)
+    folder = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "pair", beside, 0.35)
     write_audio(tmp_path / "in/a.wav", Audio(noise(1, 9000), 16000))
     options = "--model", folder, "--quality", "best"
     done = recipes.run("enhance", tmp_path / "in/a.wav", tmp_path / "b.wav", *options)
