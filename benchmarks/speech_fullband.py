@@ -36,9 +36,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.speech_models import SHARED_SPEECH
+from benchmarks.speech_models import SHARED_SPEECH, named
 from shared.files.io import write_text
-from speech import Enhancer, metrics
+from speech import metrics
 from speech.audio.files import Audio, read_audio
 from speech.audio.resampling import resample
 from speech.audio.writing import write_audio
@@ -132,9 +132,8 @@ def scores(pair: Pair, enhanced: Waveform) -> dict[str, float]:
 
 
 def ours(model: str, upper_band: str) -> System:
-    """One of our models, as `Enhancer.enhance` runs it."""
-    loaded = Enhancer.from_pretrained(model, device="cpu").model
-    enhancer = Enhancer(loaded, upper_band=upper_band)  # type: ignore[arg-type]
+    """One of our models, as `Enhancer.enhance` runs it; its name as `named` takes it."""
+    enhancer = named(model, upper_band=upper_band)
     enhancer.enhance(np.zeros(RATE, np.float32) + 0.01, RATE)
     return lambda noisy: [enhancer.enhance(wave, RATE) for wave in noisy]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from shared.sde import SBVESDE
 from speech.audio.files import read_audio
-from speech.enhancer import load_model
+from speech.enhancer import Enhancer, load_model
+from speech.inference.companion import Quality
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.model.frontend import FrontEndConfig
@@ -18,6 +20,20 @@ from speech.model.model import SpeechModel
 
 SHARED_SPEECH = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "speech"
 """Where the shared speech lies, if it does."""
+
+BEST = ", best"
+"""What a name ends with where a model's best quality is meant."""
+
+
+def named(name: str, **options: Any) -> Enhancer:
+    """The enhancer of a model's name or folder, which may end with `BEST`, on a CPU.
+
+    Args:
+        name: of the model.
+        options: of `Enhancer`.
+    """
+    quality: Quality = "best" if name.endswith(BEST) else "standard"
+    return Enhancer(load_model(name.removesuffix(BEST)), device="cpu", quality=quality, **options)
 
 
 def light_model(path: str | None) -> SpeechModel:

@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
+from benchmarks.speech_models import BEST, named
 from shared.errors import DiffusionError
 from shared.files.io import write_text
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
-from speech.inference.companion import Quality
 from speech.metrics import METRICS, advanced, delay, evaluate, failures, summarise
 
 RUNNER = Path(__file__).with_name("speech_peer_runner.py")
@@ -53,7 +53,6 @@ PEERS = {
 }
 SCORES = ("pesq_wb", "estoi", "si_sdr", "dnsmos_ovrl")
 NOISY = "noisy"
-BEST = ", best"
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,8 @@ def run_model(job: Job, name: str, scratch: Path) -> dict[str, Any]:
     quality."""
     import torch
 
-    from speech.enhancer import Enhancer
-
     torch.set_num_threads(1)
-    quality: Quality = "best" if name.endswith(BEST) else "standard"
-    enhancer = Enhancer.from_pretrained(name.removesuffix(BEST), device="cpu", quality=quality)
+    enhancer = named(name)
     started = time.process_time()
     report = enhancer.enhance_dir(job.noisy, scratch, existing="overwrite", workers=1)
     spent = (time.process_time() - started) / report.audio_seconds
