@@ -29,7 +29,8 @@ def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechMo
             "quality='best': this model names no companion to be averaged with (`companion` of its settings; the "
             "bundled default has one); leave it out"
         )
-    beside = SpeechModel.from_pretrained(named.model)
+    within = None if model.folder is None else model.folder / named.model
+    beside = SpeechModel.from_pretrained(within if within is not None and within.is_dir() else named.model)
     mine, its = model.config.frontend, beside.config.frontend
     if (mine.sample_rate, mine.hop_length) != (its.sample_rate, its.hop_length):
         raise ConfigError(

@@ -163,7 +163,7 @@ class Companion(Checked):
     """A model whose results are averaged with those of another, where the best quality is asked for.
 
     Args:
-        model: which, as `SpeechModel.from_pretrained` is told.
+        model: which, as `SpeechModel.from_pretrained` is told; a folder within the model's own goes first.
         share: of its results in the average.
     """
 

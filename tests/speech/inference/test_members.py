@@ -85,6 +85,14 @@ def test_what_is_asked_for_reaches_the_companion(tmp_path: Path) -> None:
     np.testing.assert_allclose(asked.enhance(signal, 16000), wanted.enhance(signal, 16000), atol=2e-6)
 
 
+def test_a_companion_travels_in_its_models_folder(tmp_path: Path) -> None:
+    folder = saved(tiny_model(), tmp_path / "made", Path("beside"), 1.0)
+    other = tiny_model(sampler="ode1", steps=1)
+    saved(other, folder / "beside")
+    moved, signal = folder.rename(tmp_path / "moved"), noise(1, 900)
+    np.testing.assert_allclose(best(moved).enhance(signal, 16000), Enhancer(other).enhance(signal, 16000), atol=2e-6)
+
+
 def test_what_cannot_be_a_pair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="names no companion"):
         Enhancer(tiny_model(), quality="best")
