@@ -20,7 +20,7 @@ from speech.audio.arrays import LARGEST, Form, Waveform, finite, warn_doubts, wa
 from speech.audio.bands import UpperBand
 from speech.audio.files import RawFormat
 from speech.audio.loudness import LoudnessGoal, checked_goal
-from speech.audio.resampling import resample
+from speech.audio.resampling import converted
 from speech.inference import advice
 from speech.inference.companion import Quality, companion_of
 from speech.inference.engine import Engine
@@ -222,7 +222,7 @@ class Enhancer:
             self.engine.warn_without_effect(given)
         self.engine.warn_no_room(sample_rate)
         if self.engine.rate_of(sample_rate) != sample_rate:
-            noisy = resample(noisy, sample_rate, self.engine.rate_of(sample_rate))
+            noisy = converted(noisy, sample_rate, self.engine.rate_of(sample_rate))
             form, sample_rate = form.of_samples(noisy.shape[-1]), self.engine.rate_of(sample_rate)
         self.engine.warn_upper_band(sample_rate)
         tally = Tally()

@@ -265,6 +265,30 @@ def fit(
     module.cpu()
 
 
+def check_hardware(
+    config: TrainingConfig, *, accelerator: str, devices: int | str | list[int], strategy: str, num_nodes: int
+) -> None:
+    """See that `fit` can train so on this machine, before what an earlier training left is removed.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    check_processes(devices, num_nodes)
+    with quiet_lightning(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _trainer(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            num_nodes=num_nodes,
+            precision=config.precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+
 def _trainer(**settings: Any) -> L.Trainer:
     """Lightning's trainer.
 

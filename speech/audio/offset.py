@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,3 +46,11 @@ class Offset:
         low, middle, high = np.quantile(means, [0.25, 0.5, 0.75], axis=1)
         there = (np.abs(middle) >= _LEAST * self._peaks) & (high - low <= _AGREED * np.abs(middle))
         return np.where(there, middle, 0.0).astype(np.float32)[:, None]
+
+
+def constants_of(blocks: Iterable[np.ndarray], sample_rate: int, channels: int) -> NDArray[np.float32]:
+    """`Offset.values` of a recording in blocks (channels, n)."""
+    heard = Offset(sample_rate, channels)
+    for block in blocks:
+        heard.push(block)
+    return heard.values

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import soxr
 
 from shared.errors import ConfigError
+from speech.audio.offset import constants_of
 
 
 def resample(waveform: np.ndarray, from_rate: int, to_rate: int, *, length: int | None = None) -> np.ndarray:
@@ -32,6 +33,28 @@ def resample(waveform: np.ndarray, from_rate: int, to_rate: int, *, length: int 
         lines = [soxr.resample(line, from_rate, to_rate, quality="VHQ") for line in flat]
         result = np.stack(lines).reshape(*waveform.shape[:-1], -1)
     return result if length is None else fit_length(result, length)
+
+
+def converted(waveform: np.ndarray, from_rate: int, to_rate: int, *, length: int | None = None) -> np.ndarray:
+    """`resample` of recordings (..., samples); a constant that lies on one goes around the filters, to which its ends
+    are clicks."""
+    if from_rate == to_rate or waveform.size == 0:
+        return resample(waveform, from_rate, to_rate, length=length)
+    flat = waveform.reshape(-1, waveform.shape[-1])
+    constants = constants_of([flat], from_rate, len(flat)).reshape(*waveform.shape[:-1], 1)
+    if not constants.any():
+        return resample(waveform, from_rate, to_rate, length=length)
+    return resample(waveform - constants, from_rate, to_rate, length=length) + constants
+
+
+def converted_blocks(
+    read: Callable[[], Iterable[np.ndarray]], from_rate: int, to_rate: int, channels: int
+) -> Iterator[np.ndarray]:
+    """`converted` for a recording that is read in blocks (channels, n), twice."""
+    constants = constants_of(read(), from_rate, channels)
+    blocks = (block - constants for block in read()) if constants.any() else iter(read())
+    for block in Resampler(from_rate, to_rate, channels).stream(blocks):
+        yield block + constants if constants.any() else block
 
 
 def fit_length(waveform: np.ndarray, length: int) -> np.ndarray:

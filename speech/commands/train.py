@@ -31,7 +31,7 @@ from speech.training.fit import (
     STATE_FOLDER,
     Trained,
     Validation,
-    check_device,
+    check_training,
     new_model,
     objective_of,
     train,
@@ -54,7 +54,7 @@ def main(options: Train) -> None:
 
         command_on_ray(main, options, experiment.hardware.device.startswith("cuda"))
         return
-    check_device(experiment.hardware)
+    check_training(experiment)
     prepare(experiment.hardware.threads)
     claim_output(output)
     folder = Path(experiment.data.folder) if experiment.data.folder is not None else shared_speech()

@@ -18,7 +18,7 @@ from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
 from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
 from speech.audio.paths import sound_path
-from speech.audio.resampling import Resampler
+from speech.audio.resampling import converted_blocks
 from speech.audio.writing import create_audio, refuse_same, unwritable
 from speech.inference.engine import Engine
 from speech.inference.longform import Tail
@@ -88,8 +88,8 @@ def enhance_file(
     def read() -> Iterator[np.ndarray]:
         if info.sample_rate == found.sample_rate:
             return recorded()
-        there = Resampler(found.sample_rate, info.sample_rate, info.channels)
-        return Tail(info.channels, info.samples).of(there.stream(recorded()))
+        there = converted_blocks(recorded, found.sample_rate, info.sample_rate, info.channels)
+        return Tail(info.channels, info.samples).of(there)
 
     total = info.seconds * info.channels
     with (

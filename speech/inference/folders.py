@@ -21,7 +21,7 @@ from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
 from speech.audio.files import Audio, read_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, levelling
-from speech.audio.resampling import resample
+from speech.audio.resampling import converted
 from speech.audio.search import find_audio
 from speech.audio.writing import write_audio
 from speech.inference.engine import Engine
@@ -186,7 +186,7 @@ class _Job:
             return audio
         samples = audio.info.at(rate).samples
         return replace(
-            audio, waveform=resample(audio.waveform, audio.sample_rate, rate, length=samples), sample_rate=rate
+            audio, waveform=converted(audio.waveform, audio.sample_rate, rate, length=samples), sample_rate=rate
         )
 
     def _alone(self, file: Planned) -> None:

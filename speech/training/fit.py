@@ -23,7 +23,7 @@ from shared.flow_maps.start import apart, as_map, check_map, frozen_copy, start_
 from shared.optional import install, is_there
 from shared.random import derive_seed
 from shared.training.batches import BatchSource
-from shared.training.module import DiffusionModule, fit
+from shared.training.module import DiffusionModule, check_hardware, fit
 from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
 from speech import metrics
 from speech.enhancer import Enhancer, load_model
@@ -172,6 +172,27 @@ def check_device(hardware: HardwareSettings) -> None:
         raise ConfigError('hardware.device="cuda": torch finds no GPU here; take "cpu" (--hardware cpu)')
 
 
+def check_training(experiment: Experiment) -> None:
+    """See that this machine can train as the experiment's hardware says.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    check_device(experiment.hardware)
+    check_hardware(experiment.training, **_of_lightning(experiment.hardware))
+
+
+def _of_lightning(hardware: HardwareSettings) -> dict[str, Any]:
+    """What Lightning's trainer is told of it."""
+    cuda = hardware.device == "cuda" or (hardware.device == "auto" and torch.cuda.is_available())
+    return {
+        "accelerator": "gpu" if cuda else "cpu",
+        "devices": hardware.devices,
+        "strategy": hardware.strategy,
+        "num_nodes": hardware.nodes,
+    }
+
+
 def objective_of(experiment: Experiment, model: SpeechModel) -> SpeechObjective:
     """The experiment's objective; the teacher of a map that is distilled is a copy of the model that it starts from.
 
@@ -266,15 +287,11 @@ def train(
     if experiment.max_minutes is not None:
         used.append(time_limit(experiment.max_minutes))
     logger = _board(output) if tensorboard else False
-    cuda = hardware.device == "cuda" or (hardware.device == "auto" and torch.cuda.is_available())
     fit(
         module,
         source,
         output / STATE_FOLDER,
-        accelerator="gpu" if cuda else "cpu",
-        devices=hardware.devices,
-        strategy=hardware.strategy,
-        num_nodes=hardware.nodes,
+        **_of_lightning(hardware),
         progress=progress,
         callbacks=used,
         logger=logger,

@@ -119,7 +119,7 @@ def test_what_is_refused_removes_no_earlier_training(recipes: Recipes) -> None:
     options = Train(config=str(recipes.folder / "small.yaml"), data=recipes.folder / "data", output=out, steps=1)
     options = replace(options, changes=["validation.files=0"])
     main(options)
-    refused = ["hardware.devices=0", "objective.flow_map.kind=shortcut"]
+    refused = ["hardware.devices=0", "hardware.strategy=none", "objective.flow_map.kind=shortcut"]
     refused += [] if torch.cuda.is_available() else ["hardware.device=cuda"]
     for change in refused:
         with pytest.raises(ConfigError):

@@ -21,7 +21,6 @@ from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import WEIGHTS
 from shared.files.documents import read_json
 from shared.files.io import write_json
-from shared.training.alone import alone
 from shared.training.config import TrainingConfig
 from tsdiff.data.entries import Entry
 from tsdiff.estimator import DEFAULT_LOSS, TSDiffEstimator
@@ -138,19 +137,17 @@ def trained_predictor(
                 if first_process():
                     _leave(predictor, folder, wanted, seconds, same=candidate == folder)
                 return predictor, seconds
-    elif state.is_dir():
-        with alone(state if first_process() else None):
-            shutil.rmtree(state, ignore_errors=True)  # as each of those does that train together
     from shared.training.module import seconds_of  # loads Lightning
 
-    before = seconds_of(state)
-    if (state / "last.ckpt").is_file():
+    # An earlier state stays until the training has come to one of its own: it may be refused for its settings.
+    before = 0.0 if retrain else seconds_of(state)
+    if not retrain and (state / "last.ckpt").is_file():
         note(f"going on with the training in {state}")
     steps = "" if "max_steps" in estimator.from_data else f" for {estimator.training.max_steps} steps"
     note(f"training TSDiff{steps}")
     started = time.perf_counter()
     try:
-        predictor = estimator.train(entries, folder=state, **fit_options)
+        predictor = estimator.train(entries, folder=state, resume=not retrain, **fit_options)
     except KeyboardInterrupt:
         note("interrupted; the same command goes on from here")
         raise typer.Exit(130) from None

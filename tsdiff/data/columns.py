@@ -140,7 +140,8 @@ def numbers_of(column: pd.Series, name: str) -> np.ndarray:
         numeric = pd.to_numeric(column.where(~dated, "date"), errors="coerce")
         bad = (numeric.isna() & column.notna()).to_numpy()
         if bad.any():
-            row = int(bad.argmax())
+            without = bad & ~column.astype(str).str.contains(r"\d").to_numpy(bool)  # for certain none, unlike "1,200"
+            row = int((without if without.any() else bad).argmax())
             raise DataError(
                 f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers"
             )

@@ -120,8 +120,10 @@ def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> Folde
         Frequency, horizon, training and test series.
 
     Raises:
-        DataError: There is no set, file or folder of that name, or it cannot be downloaded.
+        DataError: There is no such folder, no set, file or folder of that name, or it cannot be downloaded.
     """
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(f"folder={os.fspath(folder)!r} is no folder; give that which holds {name}/, or leave it out")
     if folder is not None and (Path(folder) / name).is_dir():
         return load_folder(Path(folder) / name)
     if name not in dataset_names:

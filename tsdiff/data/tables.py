@@ -46,6 +46,9 @@ _POINTS, _COMMAS = (
 _MAYBE = re.compile(rf"\s*[+-]?[{_SPACES}{_UNITS}]*[+-]?\d[\d.,{_SPACES}]*[{_UNITS}]?\s*")
 """Numbers with decimal points and commas, the other or spaces between thousands; what all of a column may be in, and
 what one may look like."""
+_NEGATIVE, _BY_POINTS = r"\(([^()+-]*\d[^()+-]*)\)", r"[+-]?([1-9]\d{0,2}(\.\d{3})?|0)"
+"""What accountants write for -300, (300), and numbers below a million of which nothing says whether points part
+thousands."""
 _EXACT = 2**53
 """Whole numbers below it are exact as floats."""
 _BLOCK, _LONGEST_HEAD = 1 << 20, 16 << 20
@@ -73,8 +76,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     """A table from a .csv or .tsv file, packed (.gz) or not.
 
     Columns may be separated by semicolons, tabs or bars instead of commas; then numbers may have decimal commas. They
-    may have marks between thousands, and a percent or currency sign if all of a column do: "1,200", "12 %". Text is
-    UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
+    may have marks between thousands, and a percent or currency sign if all of a column do: "1,200", "12 %"; numbers in
+    parentheses are negative. Text is UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
 
     Raises:
         DataError: it unpacks to too much, or has too many columns or too long texts.
@@ -88,20 +91,33 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} has a first line of more than {_LONGEST_HEAD} bytes; it is no table")
     if packed:
         _check_unpacked(path)
-    wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     _check_columns(path, 1 + first.count(separator(lines).encode()))
+    encoding = _encoding(b"".join(lines))
     try:
-        frame = parsed_csv(path, lines, "utf-16" if wide else "utf-8")
+        frame = parsed_csv(path, lines, encoding)
     except UnicodeDecodeError:
+        if encoding != "utf-8":
+            raise
         frame = parsed_csv(path, lines, "cp1252")
     return _with_short_texts(path, frame)
+
+
+def _encoding(head: bytes) -> str:
+    """UTF-16 by the mark it begins with, or by zeros in every second byte, as separators and digits have them; else
+    UTF-8."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    big, little = head[::2].count(0), head[1::2].count(0)
+    if max(big, little) <= len(head) / 8 or min(big, little) > max(big, little) / 10:
+        return "utf-8"
+    return "utf-16-le" if little > big else "utf-16-be"
 
 
 def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8") -> pd.DataFrame:
     """A table from CSV of any separator, with decimal commas where that is none, and numbers as people write them.
 
     Args:
-        source: a file, packed or not, or a text.
+        source: a file, packed or not, or a text, which is read from its beginning.
         head: its first lines, by which the separator is found.
         encoding: of a file.
 
@@ -116,7 +132,14 @@ def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "ut
             f"the first line holds no names of columns but {', '.join(map(repr, names[:_SHOWN]))}: it is taken for a "
             "header, and its values are lost; put a line of names before it"
         )
-    return _with_numbers(frame, between != ",")
+    made = _with_numbers(frame, between != ",")
+    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place)]
+    if between == "," or not doubtful or not isinstance(frame.index, pd.RangeIndex):
+        return made
+    if not isinstance(source, Path):
+        source.seek(0)
+    texts = pd.read_csv(source, sep=between, encoding=encoding, usecols=doubtful, dtype=str)
+    return _with_thousands(frame, made, texts)
 
 
 def separator(head: Sequence[bytes]) -> str:
@@ -132,6 +155,47 @@ def _outside_quotes(line: bytes, mark: bytes) -> int:
     return sum(part.count(mark) for part in line.split(b'"')[::2])
 
 
+def _maybe_thousands(frame: pd.DataFrame, place: int) -> bool:
+    """Whether all numbers of a column may have been written by `_BY_POINTS`, as 1.000, which was taken for 1."""
+    column = frame.iloc[:, place].dropna()
+    if frame.columns[place] in ITEM_NAMES or not pd.api.types.is_float_dtype(column.dtype) or column.empty:
+        return False
+    size = column.abs()
+    written = size.between(1, 1000, inclusive="left") & ((1000 * size).round() / 1000 == size)
+    return bool(((size == 0) | written).all())
+
+
+def _with_thousands(frame: pd.DataFrame, made: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+    """Columns whose points may part thousands, of which `texts` are what was written: as other columns of the table
+    say, whose numbers have decimal commas or decimal points; else with decimal points, which is told."""
+    written = [frame[name].dropna().astype(str) for name in frame if made[name].dtype != frame[name].dtype]
+    commas = any(column.str.contains(r",|\..*\.").any() for column in written)
+    points = bool((frame.drop(columns=texts.columns).select_dtypes("float") % 1 > 0).any(axis=None))
+    thousands = commas and not points
+    if points and not commas:
+        return made
+    made, shown = made.copy(), {}
+    for name in texts:
+        column = texts[name].dropna().str.strip()
+        marked = column.str.contains(".", regex=False)
+        if not marked.any() or not column.str.fullmatch(_BY_POINTS).all():
+            continue
+        shown[name] = column[marked].iloc[0]
+        if thousands:
+            numbers = column.str.replace(".", "", regex=False).astype(np.int64)
+            made[name] = numbers if len(numbers) == len(frame) else numbers.reindex(frame.index)
+    if shown:
+        name, text = next(iter(shown.items()))
+        others = f", and {len(shown) - 1} others alike" if len(shown) > 1 else ""
+        why = (
+            f"{text.replace('.', '')}, and all of it so{others}, since another column has decimal commas"
+            if thousands
+            else f"{float(text):g}, and all of it so{others}; if points part thousands, write the numbers without them"
+        )
+        tell(f"column {name!r}: {text!r} is read as {why}")
+    return made
+
+
 def _with_numbers(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
     """Columns of texts that are numbers as people write them, as numbers: with decimal commas where these are allowed,
     marks between thousands, a percent or currency sign that all have; but for ids by their usual names."""
@@ -140,21 +204,29 @@ def _with_numbers(frame: pd.DataFrame, commas: bool) -> pd.DataFrame:
         texts = column.dropna()
         if name in ITEM_NAMES or pd.api.types.is_numeric_dtype(column.dtype) or texts.empty:
             continue
-        if not _MAYBE.fullmatch(str(texts.iloc[0])):
+        if not _MAYBE.fullmatch(re.sub(_NEGATIVE, r"\1", str(texts.iloc[0]))):
             continue
         texts = texts.astype(str).str.strip()
         numbers = _numbers(texts, commas)
         if numbers is None:
             continue
         made[name] = numbers if len(numbers) == len(frame) else numbers.reindex(frame.index)
-        if not commas or texts.str.contains(f"[{_SPACES}{_UNITS}]").any():
-            shown = " ".join(texts.iloc[0].split())  # spaces of any kind as one that is printed
-            tell(f"column {name!r}: {shown!r} is read as {numbers.iloc[0]:.15g}, and all of it so")
+        negative = texts.str.fullmatch(_NEGATIVE).to_numpy()
+        if not commas or negative.any() or texts.str.contains(f"[{_SPACES}{_UNITS}]").any():
+            shown = [  # spaces of any kind as one that is printed
+                f"{' '.join(texts.iloc[place].split())!r} is read as {numbers.iloc[place]:.15g}"
+                for place in sorted({0, int(negative.argmax())})
+            ]
+            tell(f"column {name!r}: {', '.join(shown)}, and all of it so")
     return made
 
 
 def _numbers(texts: pd.Series, commas: bool) -> pd.Series | None:
     """What texts (n,) say if all are numbers with the same marks, which plain ones have not; None if not."""
+    negative = texts.str.fullmatch(_NEGATIVE)
+    if negative.all():
+        return None  # marks of notes, say
+    texts = texts.str.replace(_NEGATIVE, r"-\1", regex=True) if negative.any() else texts
     unit = next((one for one in _UNITS if one in texts.iloc[0]), None)
     bare = texts if unit is None else texts.str.replace(unit, "", n=1, regex=False).str.strip()
     if unit is not None and not texts.str.contains(unit, regex=False).all():
@@ -162,9 +234,10 @@ def _numbers(texts: pd.Series, commas: bool) -> pd.Series | None:
     if not bare.str.fullmatch(_COMMAS if commas else _POINTS).all():
         return None
     marked = bare.str.contains(",", regex=False).any()
-    if commas and not marked and bare.str.contains(".", regex=False).any():
+    points = commas and bare.str.contains(".", regex=False).any()
+    if points and not marked and not bare.str.contains(r"\..*\.").any():
         return None  # nothing says whether points part thousands
-    if not unit and not marked and not bare.str.contains(f"[{_SPACES}]").any():
+    if not unit and not marked and not points and not negative.any() and not bare.str.contains(f"[{_SPACES}]").any():
         return None
     bare = bare.str.replace(f"[{_SPACES}{'.' if commas else ','}]", "", regex=True)
     numbers = bare.str.replace(",", ".", regex=False).astype(float)

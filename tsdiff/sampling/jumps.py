@@ -35,6 +35,8 @@ _DOUBT = 0.5
 _JUST, _TIMES = 3, 2
 """For how many steps a last jump may be a mistake, if it is to more than twice as much, or to less than half."""
 _MOST_DECIMALS = 6
+_MOST_GROWN = 10.0
+"""How many times what was seen relative jumps lead to at most, and to what part of it at least, in long horizons."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Jumps:
         sizes: of the jumps, (jumps,): differences, or of their logarithms.
         relative: whether they are those of logarithms, which are more alike.
         decimals: that its values have; None if more than six.
+        extent: its least and largest value.
         levels: where it has been, (jumps + 1,), if where it comes to does not depend on where it was; else None.
     """
 
@@ -61,6 +64,7 @@ class Jumps:
     sizes: np.ndarray
     relative: bool
     decimals: int | None
+    extent: tuple[float, float]
     levels: np.ndarray | None
 
     @classmethod
@@ -103,7 +107,8 @@ class Jumps:
         end = int(places[-1]) + 1
         told = (end - int(times[-1]), len(history) - end, end - 1 - int(places[0]))
         anew = levels if _anew(levels) else None
-        return cls(float(values[-1]), *told, stays, differences, relative, _decimals(values), anew)
+        extent = float(values.min()), float(values.max())
+        return cls(float(values[-1]), *told, stays, differences, relative, _decimals(values), extent, anew)
 
     def paths(self, number: int, horizon: int, rng: np.random.Generator) -> np.ndarray:
         """So many draws of what comes, (number, horizon)."""
@@ -119,7 +124,12 @@ class Jumps:
         turned = jumps & (rng.random((number, steps)) >= onwards)
         sizes = np.abs(rng.choice(self.sizes, (number, steps))) * np.cumprod(np.where(turned, -1, 1), axis=1)
         moved = np.cumsum(signs[-1] * sizes * jumps, axis=1)[:, self.since :]
-        made = self.last * np.exp(moved) if self.relative else self.last + moved
+        if self.relative:
+            least, most = np.log(self.extent) - np.log(self.last)
+            grown = np.log(_MOST_GROWN)
+            made = self.last * np.exp(moved.clip(least - grown, most + grown))
+        else:
+            made = self.last + moved
         return made if self.decimals is None else np.round(made, self.decimals)
 
     def _times(self, number: int, steps: int, rng: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,7 @@ from tsdiff.data.windows import HeldBack
 from tsdiff.windows.calendar import CalendarTable
 from tsdiff.windows.conditioning import with_lags
 from tsdiff.windows.config import WindowConfig
-from tsdiff.windows.covariance import WindowCovariance
+from tsdiff.windows.covariance import RANK, WindowCovariance
 from tsdiff.windows.gaps import patch_gaps
 from tsdiff.windows.inputs import known_features, network_inputs, regression_mean
 from tsdiff.windows.missing import MissingContext
@@ -27,6 +27,8 @@ from tsdiff.windows.series import trainable_series
 from tsdiff.windows.short import ShortSeries
 
 _LOW, _HIGH = 0.001, 0.999
+_MOST_MEASURED = 1 << 23
+"""Values of the windows that tell the statistics: each takes 42 bytes. Fewer windows are drawn where they are long."""
 _LEAST_SEEN = 0.5
 """Share of a window's steps within its series that are observed, where the series has such windows."""
 
@@ -170,7 +172,9 @@ class WindowSource:
 
         Both are clipped: a few windows whose context is nearly zero would otherwise set the scale of all.
         """
-        drawn, _ = self._draw(rng, count)
+        # As many at least as a covariance has directions.
+        most = max(_MOST_MEASURED // (self.config.length * self.config.network_channels), RANK)
+        drawn, _ = self._draw(rng, min(count, most))
         loc, scale = window_scale(drawn, drawn[..., : self.config.channels], self.config)
         filled, observed = patch_gaps(relative(drawn, loc, scale, self.statistics, self.config), self._seasons)
         # Windows that overflow say nothing of the others; training on one stops with its name.

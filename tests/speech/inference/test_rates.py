@@ -16,6 +16,7 @@ from shared.errors import ConfigError
 from speech import Enhancer
 from speech.audio.resampling import resample
 from speech.inference.advice import SettingWarning
+from speech.model.model import SpeechModel
 from speech.scale import enhance_dir
 from tests.speech.models import decibels, gain_enhancer, noise
 
@@ -44,6 +45,23 @@ def test_it_is_the_result_of_the_recording_at_that_rate() -> None:
     one = gain_enhancer(0.5, rate=44100, upper_band="follow").enhance(given, 8000)
     other = gain_enhancer(0.5, upper_band="follow").enhance(resample(given, 8000, 44100), 44100)
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_a_constant_leaves_no_clicks_at_the_ends_of_a_result_of_another_rate(rate: int, tmp_path: Path) -> None:
+    plain = gain_enhancer(1.0).model
+    config = replace(plain.config, frontend=replace(plain.config.frontend, normalize="noisy"))
+    model = SpeechModel(config, plain.denoiser.network)
+    given = noise(2, 16000) / 1000 + np.float32([[0.2], [-0.1]])
+    soundfile.write(tmp_path / "a.wav", given.T, 16000, subtype="FLOAT")
+    found = [Enhancer(model, rate=rate).enhance(given, 16000)]
+    for place, windows in enumerate(({}, {"window_seconds": 0.5, "overlap_seconds": 0.2})):
+        Enhancer(model, rate=rate, **windows).enhance_file(tmp_path / "a.wav", tmp_path / f"{place}.flac")
+        found.append(soundfile.read(tmp_path / f"{place}.flac")[0].T)
+    Enhancer(model, rate=rate).enhance_dir(tmp_path, tmp_path / "out", progress=False)
+    found.append(soundfile.read(tmp_path / "out/a.wav")[0].T)
+    for each in found:
+        assert np.abs(each[:, [*range(50), *range(-50, 0)]]).max() < 1.5 * np.abs(each[:, 200:-200]).max() < 0.01
 
 
 @pytest.mark.parametrize("rate", [0, -1, 0.5, 16000.5, "16k", 100, 999, 1_000_001])

@@ -345,6 +345,8 @@ def test_named_sets_come_from_the_folder_given(tmp_path: Path):
     assert_same(load_dataset("m4_hourly", folder=tmp_path), load_folder(folder).train)
     with pytest.raises(DataError, match="'m4_secondly' is no file, no folder and no set that GluonTS knows"):
         load_dataset("m4_secondly", folder=tmp_path)
+    with pytest.raises(DataError, match=r"nowhere' is no folder; give that which holds constant/"):
+        load_dataset("constant", folder=tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"nowhere\.csv: no such file"):
         load_dataset("nowhere.csv")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from shared.errors import DataError
 from tsdiff.data import load_dataset
 from tsdiff.data.frames import load_table
+from tsdiff.data.tables import parsed_csv
 from tsdiff.predictor import TSDiffPredictor
 
 DAYS = pd.date_range("2024-01-01", periods=12, freq="D")
@@ -107,11 +109,64 @@ def test_numbers_as_people_write_them_are_read_and_told(tmp_path: Path, mark: st
         (";", ["1.200 €", "3.500 €"]),  # nothing says whether points part thousands
         (",", ["555 1234", "555 0199"]),
         (",", ["2024 001", "2023 002"]),
+        (",", ["(1)", "(2)"]),  # marks of notes
     ],
 )
 def test_numbers_that_could_be_others_stay_texts(tmp_path: Path, mark: str, texts: list[str]) -> None:
     frame = load_table(written(tmp_path / "a.csv", f"id{mark}x\n" + "".join(f'1{mark}"{one}"\n' for one in texts)))
     assert frame["x"].tolist() == texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "told"),
+    [
+        (["1.000;3,5", "950;3", "12.500;2"], [1000, 950, 12500], "'1.000' is read as 1000, .* decimal commas"),
+        (["1.000;1", ";2", "0;3"], [1, np.nan, 0], "'1.000' is read as 1, .* if points part thousands"),
+        (["1.000;3,5", "950;1.5", "12.500;2"], [1, 950, 12.5], "'1.000' is read as 1, "),
+        (["1.000;0.5", "950;3", "12.500;2"], [1, 950, 12.5], None),  # decimal points, as beside it
+        (["1.000;3,5", "0.950;3", "12.500;2"], [1, 0.95, 12.5], None),
+        (["1.000;3,5", "1950;3", "12.500;2"], [1, 1950, 12.5], None),
+        (["1.000;1", "1.234.567;2", "3;3"], [1000, 1234567, 3], None),
+    ],
+)
+def test_points_that_part_thousands_are_told_from_decimal_ones(
+    tmp_path: Path, rows: list[str], values: list[float], told: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    text = "\n".join(["sold;price", *rows])
+    np.testing.assert_array_equal(load_table(written(tmp_path / "a.csv", text))["sold"], values)
+    np.testing.assert_array_equal(parsed_csv(io.StringIO(text), text.encode().split(b"\n"))["sold"], values)
+    notes = [str(one.message) for one in recwarn]
+    assert len(notes) == (0 if told is None else 2)
+    assert all(re.search(f"column 'sold': {told}", note) for note in notes)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_known_without_its_mark(tmp_path: Path, encoding: str) -> None:
+    rows = "".join(f"{day:%Y-%m-%d};{place},5\n" for place, day in enumerate(DAYS))
+    (entry,) = load_dataset(written(tmp_path / "a.csv", "День;Продано\n" + rows, encoding))
+    assert (entry["item_id"], entry["target"].tolist()) == ("Продано", (np.arange(12) + 0.5).tolist())
+
+
+@pytest.mark.parametrize(
+    ("mark", "texts", "values", "told"),
+    [
+        (
+            ",",
+            ["1,200", "(300)", "(4,000.5)", "7"],
+            [1200, -300, -4000.5, 7],
+            "'1,200' is read as 1200, '(300)' .* -300",
+        ),
+        (",", ["($300)", "$4"], [-300, 4], "'($300)' is read as -300, and"),
+        (";", ["3", "(300,5)"], [3, -300.5], "'3' is read as 3, '(300,5)' is read as -300.5"),
+    ],
+)
+def test_numbers_in_parentheses_are_negative(
+    tmp_path: Path, mark: str, texts: list[str], values: list[float], told: str
+) -> None:
+    rows = [f'{place}{mark}"{text}"\n' for place, text in enumerate(texts)]
+    path = written(tmp_path / "a.csv", f"n{mark}profit\n" + "".join(rows))
+    with pytest.warns(UserWarning, match=re.escape(f"column 'profit': {told}").replace(r"\.\*", ".*")):
+        np.testing.assert_array_equal(load_table(path)["profit"], values)
 
 
 def test_ids_that_look_like_numbers_stay_as_they_are_or_are_told(tmp_path: Path) -> None:
@@ -210,6 +265,12 @@ def test_a_cell_that_is_no_number_is_named_in_the_only_column_of_values(cell: st
         load_dataset(path)
     with pytest.raises(DataError, match=rf"row 7 holds '{re.escape(cell)}'"):
         TSDiffPredictor.from_pretrained("default").predict_df(pd.read_csv(path), prediction_length=3)
+
+
+def test_the_cell_at_fault_is_named_among_numbers_as_people_write_them(tmp_path: Path) -> None:
+    rows = "".join(f'{day:%Y-%m-%d},"{cell}"\n' for day, cell in zip(DAYS, ["1,200", "(300)", "-", "5"], strict=False))
+    with pytest.raises(DataError, match="row 2 holds '-'"):
+        load_dataset(written(tmp_path / "a.csv", "day,sold\n" + rows))
 
 
 def test_names_are_no_values() -> None:

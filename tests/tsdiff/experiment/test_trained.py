@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+import typer
+from lightning.pytorch.callbacks import Callback
 
+from shared.errors import ConfigError
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.objectives import DiffusionLoss
 from shared.sde import FlowSDE
 from shared.training.config import TrainingConfig
+from tests.shared.training.test_training import PressCtrlC
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands.trained import fingerprint, trained_predictor
@@ -146,3 +150,27 @@ def test_what_starts_from_a_model_that_was_trained_again_is_trained_again(
     shutil.rmtree(start)  # what it started from is no longer needed
     trained_predictor(sines(), then, tmp_path / "then", retrain=False, progress=False)
     assert capsys.readouterr().err.count("using the model trained before") == 2
+
+
+def test_an_earlier_state_stays_until_a_new_training_has_come_to_one(tmp_path: Path) -> None:
+    """Of a training that is refused for its settings nothing is removed; one that begins anew does not go on."""
+    with pytest.raises(typer.Exit):
+        trained_predictor(sines(), brief(3), tmp_path, retrain=False, progress=False, callbacks=[PressCtrlC(1)])
+    (state,) = tmp_path.glob("training-*/last.ckpt")
+    before = state.read_bytes()
+    with pytest.raises(ConfigError, match="strategy='none'"):
+        trained_predictor(sines(), brief(3), tmp_path, retrain=True, strategy="none")
+    assert state.read_bytes() == before
+    steps = Steps()
+    trained_predictor(sines(), brief(3), tmp_path, retrain=True, progress=False, callbacks=[steps])
+    assert steps.count == 3
+    assert not state.parent.is_dir()
+
+
+class Steps(Callback):
+    """Counts those of a training."""
+
+    count = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.count += 1

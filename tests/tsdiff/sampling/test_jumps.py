@@ -110,6 +110,15 @@ def test_draws_stay_as_often_as_a_chance_that_is_not_known_says(horizon):
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / len(paths))
 
 
+@pytest.mark.parametrize("values", [10.0 ** np.arange(2, 10), 0.5 ** np.arange(8)])
+def test_relative_jumps_lead_to_ten_times_what_was_seen_at_most(values):
+    found = jumps_of(np.repeat(values, 12 + np.arange(len(values)) % 3))
+    assert found.relative
+    with np.errstate(all="raise"):
+        paths = found.paths(50, 6000, np.random.default_rng(0))
+    assert values.min() / 10.001 < paths.min() < paths.max() < 10.001 * values.max()
+
+
 def test_what_is_known_for_longer_steps_alone_moves_when_these_begin():
     days = 20 + np.cumsum(np.random.default_rng(5).normal(size=30))
     paths = jumps_of(np.repeat(days, 24), (24, 168)).paths(200, 48, np.random.default_rng(0))
