@@ -48,7 +48,8 @@ def weather(day: int) -> Made:
 
     def made(steps: int, rng: np.random.Generator) -> np.ndarray:
         t, turn = np.arange(steps), 2 * np.pi * rng.random(2)
-        clouds = np.repeat(np.clip(1 + 0.35 * rng.normal(size=steps // day + 1), 0.2, 2), day)[:steps]
+        each = np.clip(1 + 0.35 * rng.normal(size=steps // day + 2), 0.2, 2)
+        clouds = np.interp(t / day, np.arange(len(each)), each)  # without a jump at midnight, which were an anomaly
         year, days = np.sin(2 * np.pi * t / (365.25 * day) + turn[0]), np.sin(2 * np.pi * t / day + turn[1])
         return 12 + 11 * year + 4 * clouds * days + 3 * lasting(steps, np.exp(-0.4 / day), rng)
 
