@@ -13,7 +13,8 @@ from tsdiff.windows.simple import Seasons
 
 _TINY = 1e-200
 _ENDS, _APIECE = 4, 4
-"""Known values after a gap that tell of it, at most, and for how many steps of it there is one."""
+"""Known values after a gap that tell of it, at most, and for how many steps of it there is one: errors of fewer tell
+little of how they hang together."""
 _FAR = 2.0
 """Expected errors from which on what is off after a gap tells less: its level may have changed in between."""
 _AS_GOOD = 2.0
@@ -57,7 +58,7 @@ def sides_of(told: np.ndarray, known: np.ndarray, begin: int, end: int, seasons:
 
 def _nearest(values: np.ndarray, known: np.ndarray, steps: int) -> np.ndarray:
     """The last values (n,) that are known one after the other, the last one first: some, by the steps of a gap."""
-    last = known[::-1][: min(_ENDS, -(-steps // _APIECE))]
+    last = known[::-1][: min(_ENDS, steps // _APIECE)]
     count = len(last) if last.all() else int(last.argmin())
     return values[::-1][:count]
 
