@@ -185,6 +185,27 @@ def test_every_second_value_of_a_walk_is_near_the_line_between_its_neighbours(de
     assert np.abs(errors).mean() < 1.15 * np.abs(line - walk)[gaps].mean()
 
 
+def test_gaps_of_walks_are_filled_nearly_as_by_their_own_law(default):
+    """A walk between two values has the law of a Brownian bridge: the line, with variance k(n − k)/n."""
+    start, gap, k = pd.Period("2024-01-01", freq="D"), slice(60, 72), np.arange(1, 13)
+    walks = 50 + np.random.default_rng(5).normal(size=(40, 120)).cumsum(axis=1)
+    held = walks.copy()
+    held[:, gap] = np.nan
+    made = default.adapted("D", 14).impute([{"start": start, "target": row} for row in held], 60)
+    samples, truth = np.stack([one.samples for one in made], axis=1), walks[:, gap]
+    line = walks[:, [59]] + (walks[:, [72]] - walks[:, [59]]) * k / 13
+    bridge = line + np.sqrt(k * (13 - k) / 13) * np.random.default_rng(0).normal(size=samples.shape)
+    assert _crps(samples, truth) < 1.15 * _crps(bridge, truth)
+    low, high = np.quantile(samples, [0.05, 0.95], axis=0)
+    assert ((low <= truth) & (truth <= high)).mean() > 0.84
+    assert (high - low).mean() < 1.6 * 2 * 1.645 * np.sqrt(k * (13 - k) / 13).mean()
+
+
+def _crps(samples: np.ndarray, truth: np.ndarray) -> float:
+    """Of draws (n, …) of what came, in the mean."""
+    return float(np.abs(samples - truth).mean() - np.abs(samples[:, None] - samples).mean() / 2)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_scattered_gaps_of_noise_are_as_wide_as_it(default, share):
     rng = np.random.default_rng(2)

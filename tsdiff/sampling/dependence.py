@@ -2,10 +2,7 @@
 
 One network for all series joins the steps of its paths much alike, whether a series' errors come and go from step to
 step or stay; sums over the steps are then far too wide for the first. What a series' past says of it: the errors of its
-anchor at past origins, step by step. Their correlation is averaged over a family of them, each by how likely it makes
-those errors: of an autoregression that is forecast from its last value, with a part that all steps share. A path of
-errors counts by its direction, not its size, so that calm and wild times count alike (the angular Gaussian law; Tyler
-1987, "Statistical analysis for the angular central Gaussian distribution on the sphere").
+anchor at past origins, step by step, whose correlation is that of `tsdiff.windows.hanging`.
 
 The draws of each step are then rearranged: their normal scores, freed of their own correlation and given that one, tell
 the ranks (Iman & Conover 1982, "A distribution-free approach to inducing rank correlation among input variables"). What
@@ -23,11 +20,8 @@ from functools import lru_cache
 import numpy as np
 
 from tsdiff.sampling.shuffle import shuffled
+from tsdiff.windows.hanging import correlations, likeliness
 
-_RATES = (0.0, 0.25, 0.5, 0.7, 0.85, 0.95, 1.0)
-"""What an error keeps from one step to the next; 1 is a walk."""
-_COMMON = (0.0, 0.05, 0.15, 0.3, 0.6)
-"""Shares of the variance that all steps have in common."""
 _RIDGE = 0.05
 """Share of independent steps in the draws' own correlation, which few draws do not tell well."""
 _FEWEST = 8
@@ -45,16 +39,11 @@ def error_correlation(missed: np.ndarray, steps: int) -> np.ndarray | None:
     Returns:
         A correlation matrix (steps, steps); None where no error tells it.
     """
-    size = np.linalg.norm(missed, axis=1, keepdims=True)
-    paths = missed[size[:, 0] > 0] / size[size > 0][:, None]
-    if not len(paths) or missed.shape[1] < 2:
+    weights = likeliness(missed)
+    if weights is None:
         return None
-    _, precisions, log_determinants = _family(missed.shape[1])
-    squares = np.einsum("kos,os->ko", paths @ precisions, paths)
-    logs = -0.5 * (len(paths) * log_determinants + missed.shape[1] * np.log(squares).sum(1))
-    weights = np.exp(logs - logs.max())
-    correlations = _family(max(missed.shape[1], steps))[0][:, -steps:, -steps:]
-    made: np.ndarray = np.tensordot(weights / weights.sum(), correlations, 1)
+    family = correlations(max(missed.shape[1], steps))[:, -steps:, -steps:]
+    made: np.ndarray = np.tensordot(weights, family, 1)
     return made
 
 
@@ -123,25 +112,4 @@ def normal_scores(count: int) -> np.ndarray:
     from scipy.special import ndtri  # takes a while to load
 
     made: np.ndarray = ndtri((np.arange(count) + 0.5) / count)
-    return made
-
-
-@lru_cache(maxsize=8)
-def _family(steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlations and inverse covariances, (kinds, steps, steps) each, and the log-determinants, (kinds,)."""
-    alone = np.stack([_autoregressive(rate, steps) for rate in _RATES])
-    alone *= steps / np.trace(alone, axis1=1, axis2=2)[:, None, None]
-    made = np.concatenate([(1 - common) * alone + common for common in _COMMON])
-    deviation = np.sqrt(np.diagonal(made, axis1=1, axis2=2))
-    covariances = made + 1e-3 * np.eye(steps)
-    correlations = made / (deviation[:, :, None] * deviation[:, None])
-    return correlations, np.linalg.inv(covariances), np.linalg.slogdet(covariances)[1]
-
-
-def _autoregressive(rate: float, steps: int) -> np.ndarray:
-    """Covariance of the errors of an autoregression that is forecast from its last value, of innovations of variance 1:
-    of steps i ≤ j the sum of rate^(j − i + 2k) over k < i."""
-    step = np.arange(steps)
-    variance = np.cumsum(float(rate) ** (2 * step))
-    made: np.ndarray = float(rate) ** np.abs(step[:, None] - step) * variance[np.minimum(step[:, None], step)]
     return made

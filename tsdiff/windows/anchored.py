@@ -1,8 +1,9 @@
 """Windows around their anchor: where each step is taken from, in which unit, and what the network is told of it.
 
 The steps that are not to be known are hidden. A stretch of them after which nothing is known is forecast; one with
-known values on both sides is forecast from both, the nearer side counting more, which between two last values is a
-straight line, and less the side that tells less, as a few first values do that were seen before a gap.
+known values on both sides is forecast from both, each forecast meeting the values beyond as far as its errors hang
+together, the nearer side counting more, which between two last values is a straight line, and less the side that tells
+less, as a few first values do that were seen before a gap.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.changed import UNCHANGED, Changed, cleaned
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
-from tsdiff.windows.sides import joined, part_of, sides_of
+from tsdiff.windows.sides import Sides, joined, part_of, sides_of
 from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.spikes import without_spikes_anywhere
 from tsdiff.windows.weighing import Weighing, squashed, weighed
@@ -135,13 +136,13 @@ class _Read:
     wanted: np.ndarray
     gaps: list[tuple[int, int]]
     parts: list[slice]
-    sides: list[tuple[Pool | None, Pool | None]]
+    sides: list[Sides]
     seasons: Seasons
     changed: Changed
 
     def pools(self) -> Iterator[Pool]:
         """Of all gaps, before the one after."""
-        return (pool for gap in self.sides for pool in gap if pool is not None)
+        return (pool for gap in self.sides for pool in gap.pools if pool is not None)
 
 
 def _read(wanted: Wanted) -> _Read:
@@ -241,7 +242,7 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
     ]
     known = np.stack(columns, axis=1).astype(np.float32)
     about = _about(pool, scale, spread, level, seen, observed, wanted, seasons)
-    forecast = bool(gaps) and gaps[-1][1] == len(place) and read.sides[-1][1] is None
+    forecast = bool(gaps) and gaps[-1][1] == len(place) and read.sides[-1].pools[1] is None
     missed = pools[-1].missed if forecast else np.zeros((0, 0))
     return AnchoredWindow(anchor, sizes, known, about, missed, changed)
 

@@ -329,13 +329,6 @@ def test_a_gap_is_seen_from_both_sides():
     assert_allclose(turned.anchor[::-1][20:30], gap)
 
 
-def test_a_gap_between_mirrored_sides_has_the_size_of_a_forecast():
-    side = np.random.default_rng(7).normal(size=27).cumsum() - 20
-    values = np.concatenate([side, np.full(10, np.nan), side[::-1]])
-    gap = anchored_window(values, 0, np.zeros(LENGTH, dtype=bool), (0, 0))
-    assert_allclose(gap.scale[27:37].sum(), window(side, 10, (0, 0)).scale[-10:].sum(), rtol=1e-6)
-
-
 @pytest.mark.parametrize("beside", [2, 5, 9])
 def test_a_gap_beside_a_few_first_or_last_values_goes_by_the_many_on_its_other_side(beside):
     """What a few values tell of a season is little, and was taken for half of what is known of the gap."""
