@@ -135,7 +135,7 @@ def test_the_bundled_pair_is_better_than_the_default_alone() -> None:
     if not folder.is_dir():
         pytest.skip(f"no recordings of validation at {folder} (SHARED_DATA)")
     mix = MixConfig(snr_db=(0.0, 15.0), noises=2, synthetic=0.0, rumble=0.0)
-    pairs = validation_pairs(folder / "clean", folder / "noise", None, 8, 3.0, 3, mix)
+    pairs = validation_pairs(folder / "clean", folder / "noise", None, 12, 4.0, 3, mix)
     scores = {}
     for quality in ("standard", "best"):
         enhancer = Enhancer.from_pretrained("default", device="cpu", quality=quality)
