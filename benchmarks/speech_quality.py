@@ -153,9 +153,10 @@ def main(
     assert companion is not None
     text = (
         f"{header('The two qualities of the default enhancer')}\n"
-        f"`quality=\"best\"` averages the model's results with {companion.share:g} of its companion's, "
-        f"`{companion.model}`. {count} mixtures of {SECONDS:g} s a row, of speakers and noises of validation; gains "
-        "are of the best over the standard one, the mean over mixtures ± half of its 95 % interval.\n\n"
+        f'`quality="best"` averages the results with those of the companion, `{companion.model}`: '
+        f"{companion.share:g} of them where they hold less, {companion.beyond:g} where more. {count} mixtures of "
+        f"{SECONDS:g} s a row, of speakers and noises of validation; gains are of the best over the standard one, the "
+        "mean over mixtures ± half of its 95 % interval.\n\n"
         + table(["mixtures", "", *(METRICS[one].title for one in SCORES)], lines)
         + "\n## Noise in pauses, dB\n\nWhat is left of the noise in two seconds between words.\n\n"
         + table(["SNR", *QUALITIES], pauses)

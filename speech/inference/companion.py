@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Literal
 
 from shared.errors import ConfigError
-from speech.model.config import SamplingConfig
+from speech.model.config import Companion, SamplingConfig
 from speech.model.model import SpeechModel
 
 Quality = Literal["standard", "best"]
 """A model by itself, or averaged with its companion, at the cost of both."""
 
 
-def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechModel, SamplingConfig, float]:
-    """A model's companion, how it is sampled, and its share of the average.
+def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechModel, SamplingConfig, Companion]:
+    """A model's companion, how it is sampled, and what is said of it.
 
     It is sampled by its own settings, but for what is asked of the model beyond its own: the precision, and by how much
     more or less is taken away (`suppression`).
@@ -41,4 +41,4 @@ def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechMo
     stronger = sampling.suppression / own.suppression if own.suppression else 1.0
     precision = sampling.precision if sampling.precision != own.precision else given.precision
     given = replace(given, suppression=given.suppression * stronger, precision=precision)
-    return beside.to(model.device).eval(), given, named.share
+    return beside.to(model.device).eval(), given, named

@@ -25,7 +25,7 @@ from speech.inference.members import Members, Piece
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, SegmentRunner, Tally
 from speech.inference.upper_band import ExtensionJoin, UpperBandJoin
-from speech.model.config import SamplingConfig
+from speech.model.config import Companion, SamplingConfig
 from speech.model.model import SpeechModel
 from speech.model.upper_band import bundled_upper_band
 
@@ -47,7 +47,7 @@ class Engine:
             it is said.
         rate: of results, in Hz; None: that of the recording.
         keep_music: leave a recording as it is where it is music.
-        companion: a model that is averaged with this one, how it is sampled, and its share; None: this one alone.
+        companion: a model that is averaged with this one, how it is sampled, and its shares; None: this one alone.
 
     Raises:
         ConfigError: an unknown choice of the upper band, or one that is not for this model; a companion that does not
@@ -67,7 +67,7 @@ class Engine:
         upper_band: UpperBand | None,
         rate: int | None = None,
         keep_music: bool = False,
-        companion: tuple[SpeechModel, SamplingConfig, float] | None = None,
+        companion: tuple[SpeechModel, SamplingConfig, Companion] | None = None,
     ):
         self.model, self.sampling, self.seed, self.mix = model, sampling, seed, mix * (1 - sampling.kept)
         self._given_mix = mix
@@ -78,12 +78,11 @@ class Engine:
             raise ConfigError(f"keep_music=True listens at {MODEL_RATE} Hz, where this model does not; leave it out")
         samples = batch_size * windows.length
         self.runner = SegmentRunner(model, sampling, 1 if draws > 1 and self.is_deterministic else draws, samples)
-        self.members = Members((self.runner,), (1.0,))
+        self.members = Members(self.runner)
         if companion is not None:
-            beside, its_sampling, share = companion
+            beside, its_sampling, shares = companion
             its_draws = 1 if advice.is_deterministic(beside.sde, its_sampling) else draws
-            runners = self.runner, SegmentRunner(beside, its_sampling, its_draws, samples)
-            self.members = Members(runners, (1 - share, share))
+            self.members = Members(self.runner, SegmentRunner(beside, its_sampling, its_draws, samples), shares)
         self.sample_rate = model.config.frontend.sample_rate
         self.normalises = self.runner.normalises
         self._windows, self._batch_size = windows, batch_size

@@ -12,6 +12,7 @@ from torch import nn
 from speech.inference.listening import Listening
 from speech.inference.longform import Window
 from speech.inference.segments import Advance, Course, Segment, SegmentRunner, Tally, energy
+from speech.model.config import Companion
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,19 @@ class Piece:
 
 
 class Members:
-    """A model, and what is averaged with it.
+    """A model, and its companion where it has one.
 
-    The errors of networks that were trained apart differ, and so half of them go where the results are averaged.
+    The errors of networks that were trained apart differ, and some of them go where the results are averaged.
 
     Args:
-        runners: of each network, the model's own first; their front ends have one rate and one hop.
-        shares: of each in the average, which sum to 1.
+        own: runs the model.
+        beside: runs the companion, whose front end has the same rate and hop.
+        shares: the companion's.
     """
 
-    def __init__(self, runners: Sequence[SegmentRunner], shares: Sequence[float]):
-        self.runners, self._shares = runners, shares
+    def __init__(self, own: SegmentRunner, beside: SegmentRunner | None = None, shares: Companion | None = None):
+        self.runners = (own,) if beside is None else (own, beside)
+        self._shares = shares
 
     def courses(self, heard: Listening, peak: float | None, tally: Tally) -> list[Course]:
         """A recording's, of each member; `peak` as for `Enhancer.enhance`."""
@@ -93,31 +96,34 @@ class Members:
         made = [
             runner.run([piece.segments[place] for piece in pieces], part) for place, runner in enumerate(self.runners)
         ]
-        if len(made) == 1:
+        if self._shares is None:
             return made[0]
-        return [self._averaged(piece, waves) for piece, waves in zip(pieces, zip(*made, strict=True), strict=True)]
+        own, beside = made
+        shares = self._shares
+        return [self._averaged(*each, shares) for each in zip(pieces, own, beside, strict=True)]
 
-    def _averaged(self, piece: Piece, waves: Sequence[np.ndarray]) -> np.ndarray:
-        mean = self._mean(piece.first, waves) if piece.first.peak > 0 else waves[0]
+    def _averaged(self, piece: Piece, own: np.ndarray, beside: np.ndarray, shares: Companion) -> np.ndarray:
+        mean = self._mean(piece.first, own, beside, shares) if piece.first.peak > 0 else own
         tally, each = piece.tally, [segment.tally for segment in piece.segments]
         tally.nfe = sum(one.nfe for one in each)
         tally.limited = sum(one.limited for one in each)
         tally.louder = max(one.louder for one in each)
-        tally.spread.draws = 1 / sum(share**2 for share in self._shares)
-        tally.spread.of_draws += sum(share * energy(wave) for share, wave in zip(self._shares, waves, strict=True))
-        tally.spread.of_means += energy(mean)
+        share = shares.share
+        tally.spread.draws = 1 / (share**2 + (1 - share) ** 2)
+        tally.spread.of_draws += (1 - share) * energy(own) + share * energy(beside)
+        tally.spread.of_means += energy((1 - share) * own + share * beside)
         return mean
 
     @torch.no_grad()
-    def _mean(self, segment: Segment, waves: Sequence[np.ndarray]) -> np.ndarray:
+    def _mean(self, segment: Segment, own: np.ndarray, beside: np.ndarray, shares: Companion) -> np.ndarray:
         """The mean of spectrograms as the model's front end compresses them: what one network lets through alone counts
         less than in a mean of waveforms."""
         model = self.runners[0].model
         frontend, length = model.frontend, len(segment.waveform)
-        each = torch.from_numpy(np.stack(waves) / np.float32(segment.peak)).to(model.device)
-        spectrograms = frontend(nn.functional.pad(each, (0, frontend.config.n_fft)))  # frames that reach back into it
-        shares = torch.tensor(self._shares, device=each.device)[:, None, None, None]
-        mean = frontend.inverse((shares * spectrograms).sum(dim=0, keepdim=True), length)[0] * segment.peak
+        each = torch.from_numpy(np.stack([own, beside]) / np.float32(segment.peak)).to(model.device)
+        mine, other = frontend(nn.functional.pad(each, (0, frontend.config.n_fft)))  # and the frames beyond its end
+        share = torch.where(other.abs() < mine.abs(), shares.share, shares.beyond)
+        mean = frontend.inverse(((1 - share) * mine + share * other)[None], length)[0] * segment.peak
         wave: np.ndarray = mean.to("cpu", torch.float32).numpy()
         if segment.silent is not None:
             wave[segment.silent] = 0

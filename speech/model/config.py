@@ -164,11 +164,13 @@ class Companion(Checked):
 
     Args:
         model: which, as `SpeechModel.from_pretrained` is told; a folder within the model's own goes first.
-        share: of its results in the average.
+        share: of its results in the average, where they hold less than the model's own.
+        beyond: the same where they hold more: what one of the two takes is more likely noise than speech.
     """
 
     model: str
-    share: Annotated[Chance, "0.5 is half"] = 0.5
+    share: Annotated[Chance, "0.5 is half"] = 0.4
+    beyond: Annotated[Chance, "0.5 is half"] = 0.1
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,20 @@ from speech import Enhancer
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
 from speech.data import MixConfig, validation_pairs
+from speech.inference.members import Members
+from speech.inference.segments import SegmentRunner
 from speech.metrics import pesq_wb, si_sdr
 from speech.model.config import Companion
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import SpeechModel
 from tests.recipes.harness import Recipes
-from tests.speech.models import decibels, noise, tiny_model
+from tests.speech.models import decibels, gain_enhancer, noise, tiny_model
 
 
 def saved(model: SpeechModel, folder: Path, companion: Path | None = None, share: float = 0.5) -> Path:
-    """A model in a folder, with a companion."""
+    """A model in a folder, with a companion of the same share everywhere."""
     if companion is not None:
-        model.config = replace(model.config, companion=Companion(str(companion), share))
+        model.config = replace(model.config, companion=Companion(str(companion), share, share))
     model.save_pretrained(folder)
     return folder
 
@@ -52,6 +54,16 @@ def test_a_share_of_nothing_and_of_all(tmp_path: Path, normalize: str) -> None:
         pair = best(saved(tiny_model(), tmp_path / f"{share}", beside, share))
         wanted = Enhancer(model).enhance(signal, 16000)
         np.testing.assert_allclose(pair.enhance(signal, 16000), wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize(("gain", "mean"), [(0.2, 0.4 * 0.2 + 0.6 * 0.5), (0.8, 0.1 * 0.8 + 0.9 * 0.5)])
+def test_what_one_of_two_takes_is_taken_for_noise(gain: float, mean: float) -> None:
+    """Beside a model that halves everything."""
+    pair, other = gain_enhancer(0.5), gain_enhancer(gain)
+    beside = SegmentRunner(other.model, other.sampling, 1, 10**6)
+    pair.engine.members = Members(pair.engine.runner, beside, Companion("another", share=0.4, beyond=0.1))
+    signal = noise(1, 9000)
+    np.testing.assert_allclose(pair.enhance(signal, 16000), mean * signal, atol=2e-6)
 
 
 def test_in_windows_in_batches_and_as_files_it_is_the_same(tmp_path: Path) -> None:
