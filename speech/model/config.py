@@ -168,7 +168,7 @@ class Companion(Checked):
         beyond: the same where they hold more: what one of the two takes is more likely noise than speech.
     """
 
-    model: str
+    model: str = "causal"
     share: Annotated[Chance, "0.5 is half"] = 0.4
     beyond: Annotated[Chance, "0.5 is half"] = 0.1
 
