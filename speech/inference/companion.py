@@ -16,8 +16,9 @@ Quality = Literal["standard", "best"]
 def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechModel, SamplingConfig, Companion]:
     """A model's companion, how it is sampled, and what is said of it.
 
-    It is sampled by its own settings, but for what is asked of the model beyond its own: the precision, and by how much
-    more or less is taken away (`suppression`).
+    It is sampled by its own settings, but that it fades in as the model does, which knows what comes after the first
+    frames, and for what is asked of the model beyond its own: the precision, and by how much more or less is taken away
+    (`suppression`).
 
     Raises:
         CheckpointError: there is no such model.
@@ -40,5 +41,5 @@ def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechMo
     own, given = model.config.sampling, beside.config.sampling
     stronger = sampling.suppression / own.suppression if own.suppression else 1.0
     precision = sampling.precision if sampling.precision != own.precision else given.precision
-    given = replace(given, suppression=given.suppression * stronger, precision=precision)
+    given = replace(given, suppression=given.suppression * stronger, precision=precision, fade_in=sampling.fade_in)
     return beside.to(model.device).eval(), given, named
