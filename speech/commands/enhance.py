@@ -325,6 +325,8 @@ def _taken(file: FileResult, enhancer: Enhancer) -> str:
     if file.spread is not None:
         whose = "draws" if enhancer.quality == "standard" else "results of its two networks"
         said.append(f"{whose} are {-file.spread:.1f} dB below the result apart from it")
+    elif enhancer.quality == "best":
+        said.append("two networks that hear nothing agree")
     elif enhancer.engine.is_deterministic:
         said.append("one deterministic result: nothing tells how sure it is")
     else:
