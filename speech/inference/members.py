@@ -116,8 +116,8 @@ class Members:
 
     @torch.no_grad()
     def _mean(self, segment: Segment, own: np.ndarray, beside: np.ndarray, shares: Companion) -> np.ndarray:
-        """The mean (samples,) of both results, of spectrograms as the model's front end compresses them: what one network
-        lets through alone counts less than in a mean of waveforms."""
+        """The mean of both results (samples,), of spectrograms as the model's front end compresses them: what one
+        network lets through alone counts less than in a mean of waveforms."""
         model = self.runners[0].model
         frontend, length = model.frontend, len(segment.waveform)
         each = torch.from_numpy(np.stack([own, beside]) / np.float32(segment.peak)).to(model.device)
