@@ -95,6 +95,22 @@ def test_series_too_short_to_be_scored_are_forecast(tmp_path, capsys):
     assert pd.read_csv(tmp_path / "out" / "future.csv")["item_id"].nunique() == 5
 
 
+def test_options_of_a_training_are_told_where_a_model_is_taken(tmp_path, capsys):
+    idle = {"retrain": True, "steps": 3, "context_length": 40}
+    options = Forecast(model="default", data=long(tmp_path), prediction_length=7, samples=5, output=tmp_path, **idle)
+    forecast.main(options)
+    assert "note: --retrain, --steps, --context-length left out: no model is trained anew" in capsys.readouterr().err
+    assert Anomaly(no_train=True, steps=5).idle == ["--steps"]
+    assert not Anomaly(no_train=True).idle
+    assert not Forecast(**idle).idle
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_to_fine_tune_that_is_none_is_refused_before_the_work(minutes):
+    with pytest.raises(ConfigError, match=r"^--fine-tune=.*need a positive number"):
+        _ = Forecast(minutes=minutes).chosen
+
+
 def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsys):
     data = sales(tmp_path, future=True)
     options = {"prediction_length": 14, "static": ["region", "size"]}
