@@ -16,10 +16,10 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import anomaly, diagnose, forecast, impute, refine
+from tsdiff.commands import anomaly, diagnose, forecast, impute, refine, synthesize
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
 from tsdiff.commands.common import Job, load_job
-from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine
+from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine, Synthesize
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig
@@ -109,6 +109,15 @@ def test_options_of_a_training_are_told_where_a_model_is_taken(tmp_path, capsys)
 def test_a_time_to_fine_tune_that_is_none_is_refused_before_the_work(minutes):
     with pytest.raises(ConfigError, match=r"^--fine-tune=.*need a positive number"):
         _ = Forecast(minutes=minutes).chosen
+
+
+def test_synthesis_of_a_constant_is_refused_before_its_training(tmp_path):
+    days = pd.date_range("2024-01-01", periods=300, freq="D")
+    pd.DataFrame({"timestamp": days, "target": 3.0}).to_csv(tmp_path / "same.csv", index=False)
+    options = Synthesize(data=tmp_path / "same.csv", prediction_length=3, n=20, steps=2, output=tmp_path / "out")
+    with pytest.raises(DataError, match="all 20 real windows are constant"):
+        synthesize.main(options)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsys):
