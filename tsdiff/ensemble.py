@@ -21,7 +21,7 @@ from shared.random import derive_seed
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.faces.frames import FrameCalls
-from tsdiff.faces.saved import ENSEMBLE, forget_others
+from tsdiff.faces.saved import ENSEMBLE, forget_others, write_kind
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
@@ -121,7 +121,7 @@ class EnsemblePredictor(FrameCalls):
         """Write every member into a folder of its own, in `path`."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        super().serialize(path)
+        write_kind(path, self)
         for place, member in enumerate(self.members):
             member.serialize(path / str(place))
         write_json(path / ENSEMBLE, {"members": len(self.members)})

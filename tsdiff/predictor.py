@@ -23,7 +23,14 @@ from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
-from tsdiff.faces.saved import forget_others, read_horizon, read_sampling, refuse_several, write_settings
+from tsdiff.faces.saved import (
+    forget_others,
+    read_horizon,
+    read_sampling,
+    refuse_several,
+    write_kind,
+    write_settings,
+)
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, FORMAT, TSDiff
 from tsdiff.sampling.continued import continued
@@ -311,7 +318,7 @@ class TSDiffPredictor(ModelCalls):
         """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        super().serialize(path)
+        write_kind(path, self)
         self.model.save_pretrained(path)
         write_settings(path, self.sampling, self.prediction_length)
         forget_others(path, WEIGHTS)

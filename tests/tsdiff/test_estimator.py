@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gluonts.dataset.common import ListDataset
 from gluonts.model.estimator import Estimator
 from lightning.pytorch.callbacks import Callback
 
+from shared.console.notes import Note
 from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.sde import FlowSDE
@@ -206,6 +208,15 @@ def test_a_state_that_tells_nothing_of_itself_is_gone_on_with_and_more_steps_are
     assert same(train(folder=tmp_path), first)
     tiny_estimator(22).train(sines(), folder=tmp_path, progress=False)
     assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 22
+
+
+def test_a_state_with_more_steps_than_are_asked_for_is_told(first, tmp_path):
+    with pytest.warns(Note, match=r"has 20 steps, more than max_steps=5: its weights are taken"):
+        fewer = tiny_estimator(5).train(sines(), folder=tmp_path, progress=False)
+    assert same(fewer, first)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*more than max_steps", Note)
+        train(folder=tmp_path)
 
 
 def test_saving_leaves_nothing_but_the_state(finished):

@@ -16,10 +16,10 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
-from tsdiff.commands import anomaly, diagnose, forecast, impute, refine
+from tsdiff.commands import anomaly, diagnose, forecast, impute, refine, synthesize
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
 from tsdiff.commands.common import Job, load_job
-from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine
+from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine, Synthesize
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig
@@ -93,6 +93,31 @@ def test_series_too_short_to_be_scored_are_forecast(tmp_path, capsys):
     assert "model" in run(tmp_path / "out", data=data, prediction_length=10)
     assert "series '0' is not scored: 5 values" in capsys.readouterr().err
     assert pd.read_csv(tmp_path / "out" / "future.csv")["item_id"].nunique() == 5
+
+
+def test_options_of_a_training_are_told_where_a_model_is_taken(tmp_path, capsys):
+    idle = {"retrain": True, "steps": 3, "context_length": 40}
+    options = Forecast(model="default", data=long(tmp_path), prediction_length=7, samples=5, output=tmp_path, **idle)
+    forecast.main(options)
+    assert "note: --retrain, --steps, --context-length left out: no model is trained anew" in capsys.readouterr().err
+    assert Anomaly(no_train=True, steps=5).idle == ["--steps"]
+    assert not Anomaly(no_train=True).idle
+    assert not Forecast(**idle).idle
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_to_fine_tune_that_is_none_is_refused_before_the_work(minutes):
+    with pytest.raises(ConfigError, match=r"^--fine-tune=.*need a positive number"):
+        _ = Forecast(minutes=minutes).chosen
+
+
+def test_synthesis_of_a_constant_is_refused_before_its_training(tmp_path):
+    days = pd.date_range("2024-01-01", periods=300, freq="D")
+    pd.DataFrame({"timestamp": days, "target": 3.0}).to_csv(tmp_path / "same.csv", index=False)
+    options = Synthesize(data=tmp_path / "same.csv", prediction_length=3, n=20, steps=2, output=tmp_path / "out")
+    with pytest.raises(DataError, match="all 20 real windows are constant"):
+        synthesize.main(options)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_covariates_help_the_bundled_model_and_statics_are_noted(tmp_path, capsys):

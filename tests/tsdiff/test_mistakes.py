@@ -318,7 +318,13 @@ def test_training_takes_gluonts_keywords_that_change_nothing_and_refuses_others(
     )
     for one, other in zip(plain.predict(sines(), 2), as_there.predict(sines(), 2), strict=True):
         np.testing.assert_array_equal(one.samples, other.samples)
-    for keyword, instead in (("ckpt_path", "folder="), ("num_workers", "TrainingConfig"), ("lr", "TSDiffEstimator")):
+    for keyword, instead in (
+        ("ckpt_path", "folder="),
+        ("num_workers", "TrainingConfig"),
+        ("lr", "TSDiffEstimator"),
+        ("item_id", "id_column="),
+        ("timestamp", "timestamp_column="),
+    ):
         with pytest.raises(ConfigError, match=instead):
             tiny_estimator().train(sines(), **{keyword: "x"})
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,3 +272,18 @@ def test_what_is_written_to_a_folder_takes_the_place_of_what_was_there(first: in
     if then:
         with pytest.raises(CheckpointError, match=rf"{type(kinds[then]).__name__}\.from_pretrained reads it"):
             TSDiffPredictor.from_pretrained(tmp_path)
+
+
+def test_a_full_disk_leaves_every_file_of_an_earlier_forecaster_whole(tmp_path: Path):
+    predictor = random_predictor(0)
+    predictor.serialize(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+            random_predictor(1).serialize(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert repr(Predictor.deserialize(tmp_path)) == repr(predictor)

@@ -24,7 +24,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
-from tsdiff.faces.saved import AUTO, forget_others
+from tsdiff.faces.saved import AUTO, forget_others, write_kind
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
@@ -161,7 +161,7 @@ class AutoPredictor(FrameCalls):
         """Write every model into a folder of its own in `path`, and how they are pooled."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        super().serialize(path)
+        write_kind(path, self)
         members = []
         for place, one in enumerate(self.members):
             about: dict[str, Any] = {"name": one.name, "share": one.share}

@@ -16,7 +16,7 @@ from shared.console.command import note, show
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
-from tsdiff.commands.groups import Covariates, Series, Untrained
+from tsdiff.commands.groups import Covariates, Model, Series, Untrained
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Synthesize
 from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
@@ -120,6 +120,8 @@ def load_job(
         if share and windows is None:
             usual = float(np.median([entry["target"].shape[-1] for entry in series]))
             windows = max(1, int(share * usual // checked(Count, prediction_length=horizon)))
+    if isinstance(options, Model) and options.idle:
+        note(f"{', '.join(options.idle)} left out: no model is trained anew")
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     work = "fills gaps" if isinstance(options, Impute) else "forecasts" if forecast_only else None
     if isinstance(options, Impute) and not options.hide and model is not None:

@@ -94,6 +94,16 @@ class Model:
         """The model to use instead of training, if any."""
         return self.model
 
+    @property
+    def idle(self) -> list[str]:
+        """Options of a training that were given where a model is used instead."""
+        given = {
+            "--retrain": self.retrain,
+            "--steps": self.steps != type(self).steps,
+            "--context-length": self.context_length is not None,
+        }
+        return [name for name, is_given in given.items() if is_given] if self.chosen is not None else []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Untrained(Model):

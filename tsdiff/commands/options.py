@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from typer import Option
 
-from shared.checks import Duration, Level, Portion
+from shared.checks import Duration, Level, Portion, Positive, checked
 from shared.console.options import Changes, Hardware, Measures, Output, Retrain, settings_option
 from shared.errors import ConfigError
 from shared.scale.options import Together
@@ -90,6 +90,7 @@ class Forecast(Machine, Draws, Values, Scaled, Untrained, Covariates):
             return super().chosen
         if self.no_train or self.retrain:
             raise ConfigError("--fine-tune contradicts --no-train and --retrain; leave them out")
+        checked(Positive, **{"--fine-tune": self.minutes})
         return self.model or "default"
 
 

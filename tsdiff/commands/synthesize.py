@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from shared.console.command import claim_output, note, prepare, show, status
 from shared.console.progress import track
 from shared.console.tables import markdown
@@ -79,6 +81,8 @@ def real_pair(job: Job, length: int, wanted: int) -> tuple[list[Entry], list[Ent
     if count < wanted:
         note(f"{count} windows are compared, the series have no more")
     windows = real_windows(train, length, 2 * count, parts=parts)
+    if not any(np.ptp(window["target"]) for window in windows[:count]):
+        raise DataError(f"all {count} real windows are constant; there is nothing to learn or to compare")
     return windows[:count], windows[count:]
 
 

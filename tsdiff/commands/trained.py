@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from shared.files.io import write_json
 from shared.training.config import TrainingConfig
 from tsdiff.data.entries import Entry
 from tsdiff.estimator import DEFAULT_LOSS, TSDiffEstimator
+from tsdiff.faces.saved import read_sampling
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.settings import Sampling
 
 _TRAINED_ON = "trained_on.json"
 _START = "start_weights"
@@ -128,7 +130,9 @@ def trained_predictor(
             if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
                 continue
             try:
-                predictor = TSDiffPredictor.from_pretrained(candidate, estimator.sampling, estimator.device)
+                predictor = TSDiffPredictor.from_pretrained(
+                    candidate, _sampling_with(candidate, estimator), estimator.device
+                )
             except CheckpointError as error:
                 note(f"training again: {error}")
             else:
@@ -157,6 +161,14 @@ def trained_predictor(
     _leave(predictor, folder, wanted, seconds)
     shutil.rmtree(state, ignore_errors=True)
     return predictor, seconds
+
+
+def _sampling_with(model: Path, estimator: TSDiffEstimator) -> Sampling:
+    """This run's sampling, as wide as the training found that the model has to be drawn, if it looked for that."""
+    given, saved = estimator.sampling, read_sampling(model)
+    if saved is None or given.width != 1 or "max_steps" not in estimator.from_data:
+        return given
+    return replace(given, width=saved.width)
 
 
 def _beside(output: Path) -> list[Path]:

@@ -75,9 +75,9 @@ def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]
     return texts[0] if apart and names.notna().all() else None
 
 
-def told_apart(name: str) -> str:
-    """What is noted where `ids_of` found a column by its texts."""
-    return f"series are told apart by the column {name!r}; item_id, on the command line --id, names another"
+def told_apart(name: str, option: str = "item_id, on the command line --id,") -> str:
+    """What is noted where `ids_of` found a column by its texts, and by which option another is named."""
+    return f"series are told apart by the column {name!r}; {option} names another"
 
 
 def _holds_texts(column: pd.Series | pd.DataFrame) -> bool:

@@ -78,7 +78,7 @@ class Names:
         if item is None:
             item = ids_of(df, times, (time, self.target, *beside))
             if item is not None and item not in ITEM_NAMES:
-                tell(told_apart(item))
+                tell(told_apart(item, "id_column"))
         others = [name for name in df.columns if name not in (item, time, *beside)]
         target = self.target
         if target is None:

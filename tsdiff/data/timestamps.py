@@ -205,8 +205,8 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
         hint = "or, if another column tells series apart, too, join it to the ids"
         if single:
             hint = (
-                "or, if the table holds several series, name the column that tells them apart (item_id, on the command "
-                "line --id); join several such columns into one"
+                "or, if the table holds several series, name the column that tells them apart (item_id, of frames "
+                "id_column, on the command line --id); join several such columns into one"
             )
         raise DataError(
             f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once; aggregate such "

@@ -1,11 +1,15 @@
-"""What a forecaster's folder holds besides its model: the settings of its sampling, and its horizon."""
+"""What a forecaster's folder holds besides its model: its kind, the settings of its sampling, and its horizon."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from gluonts.core import fqname_for
+from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError
 from shared.files.checkpoint import WEIGHTS
@@ -19,9 +23,16 @@ AUTO = "auto.json"
 ENSEMBLE = "ensemble.json"
 """What `tsdiff.ensemble.EnsemblePredictor` writes."""
 _SEVERAL = {AUTO: "tsdiff.automatic.AutoPredictor", ENSEMBLE: "tsdiff.ensemble.EnsemblePredictor"}
-_SAMPLING, _PREDICTOR = "sampling.json", "predictor.json"
+_KIND, _SAMPLING, _PREDICTOR = "gluonts-config.json", "sampling.json", "predictor.json"
 _MOST_STEPS = 10**6
 """A saved horizon beyond this is damage."""
+
+
+def write_kind(folder: Path, predictor: Predictor) -> None:
+    """Write what GluonTS knows a kind of forecaster by, as its `Predictor.serialize` does, which empties the old file
+    before it has written the new one."""
+    told = {"model": predictor.__version__, "gluonts": version("gluonts"), "type": fqname_for(type(predictor))}
+    write_json(folder / _KIND, told)
 
 
 def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
+from shared.console.notes import tell
 from shared.errors import CheckpointError
 from shared.training.config import TrainingConfig
 from tsdiff.data.store import SeriesStore
@@ -44,6 +46,15 @@ class SameTraining(Callback):
         deciding = {name: settings[name] for name in _DECIDING}
         deciding |= {name: value for name, value in vars(training).items() if name not in _MAY_CHANGE}
         self.told = {_SERIES: digest_of(store), **as_text(deciding)}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say where the state has more steps behind it than are asked for: it is what the training comes to."""
+        made = checkpoint["global_step"]
+        if made > trainer.max_steps and trainer.is_global_zero:
+            tell(
+                f"the training state in folder=… has {made} steps, more than max_steps={trainer.max_steps}: its "
+                "weights are taken; pass resume=False to train anew"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {"told": self.told}

@@ -180,7 +180,8 @@ def test_repeated_timestamps_are_named_with_a_remedy():
     frame.loc[7, "timestamp"] = frame.loc[6, "timestamp"]
     with pytest.raises(DataError, match=r"'b'.*2024-03-01 01:00:00 more than once; aggregate"):
         series_from_frame(frame)
-    with pytest.raises(DataError, match=r"name the column that tells them apart \(item_id, on the command line --id\)"):
+    remedy = r"name the column that tells them apart \(item_id, of frames id_column, on the command line --id\)"
+    with pytest.raises(DataError, match=remedy):
         series_from_frame(frame.rename(columns={"item_id": "region"}))
 
 

@@ -17,6 +17,7 @@ from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.objectives import DiffusionLoss
 from shared.sde import FlowSDE
 from shared.training.config import TrainingConfig
+from shared.training.monitoring import CPULimit
 from tests.shared.training.test_training import PressCtrlC
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiffEstimator, TSDiffPredictor
@@ -174,3 +175,18 @@ class Steps(Callback):
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.count += 1
+
+
+def test_a_model_that_is_found_draws_as_wide_as_its_training_chose(tmp_path: Path) -> None:
+    """Even of a training that ends with its first step."""
+
+    def found() -> TSDiffPredictor:
+        backbone = S4DConfig(patch=4, width=8, blocks=1, state=4)
+        settings: dict[str, Any] = {"backbone": backbone, "scaling": "mean", "from_data": "max_steps"}
+        estimator = TSDiffEstimator("h", 8, 24, sampling=Sampling(steps=2), **settings)
+        return trained_predictor(sines(8, 60), estimator, tmp_path, retrain=False, callbacks=[CPULimit(0.0)])[0]
+
+    first = found()
+    assert first.sampling.width != 1
+    assert found().sampling == first.sampling
+    assert TSDiffPredictor.from_pretrained(tmp_path / "model").sampling == first.sampling

@@ -57,7 +57,7 @@ def silent(call: Any, *arguments: Any, **options: Any) -> pd.DataFrame:
 def test_ids_are_found_where_one_column_of_texts_tells_series_apart(default: TSDiffPredictor):
     frame = long().rename(columns={"item_id": "shop"})
     named = default.predict_df(frame, prediction_length=7, num_samples=3, id_column="shop")
-    with pytest.warns(Note, match="told apart by the column 'shop'"):
+    with pytest.warns(Note, match="told apart by the column 'shop'; id_column names another"):
         found = default.predict_df(frame, prediction_length=7, num_samples=3)
     pd.testing.assert_frame_equal(found, named)
     future = pd.concat(
