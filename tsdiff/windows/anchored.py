@@ -19,6 +19,7 @@ from tsdiff.windows.anchors import Pool, pooled, remembered
 from tsdiff.windows.changed import UNCHANGED, Changed, cleaned
 from tsdiff.windows.filling import Expected, expected
 from tsdiff.windows.gaps import stretches
+from tsdiff.windows.medians import median
 from tsdiff.windows.sides import Sides, joined, part_of, sides_of
 from tsdiff.windows.simple import HEARD, Seasons
 from tsdiff.windows.spikes import without_spikes_anywhere
@@ -224,7 +225,7 @@ def _assembled(read: _Read, pools: list[Pool]) -> AnchoredWindow:
         heard = one.forecasts[:HEARD] - one.mean
         forecasts[:, start:end] = np.where(one.usable[:HEARD, None], heard, 0.0)
     seen = line[observed]
-    level = float(np.median(seen))
+    level = float(median(seen))
     spread = 1.25 * float(np.abs(seen - seen.mean()).mean()) + 1e-3 * scale + 1e-13 * abs(level) + _TINY
     season = max(seasons[0], 1)
     change = np.where(place >= season, line - told[np.maximum(place - season, 0)], 0.0)

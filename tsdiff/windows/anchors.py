@@ -14,6 +14,7 @@ import numpy as np
 
 from tsdiff.data.frequency import candidate_seasons
 from tsdiff.windows.gaps import bridged_line
+from tsdiff.windows.medians import median
 from tsdiff.windows.simple import CANDIDATES, Seasons, simple_forecasts
 from tsdiff.windows.spikes import without_spikes
 from tsdiff.windows.tries import (
@@ -258,7 +259,7 @@ def _tilted(
     seen; height is by the deviation of what they said, and small where that is little beside the scale."""
     if seen is not None:
         said, missed = said[seen], missed[seen]
-    middle = float(np.median(said))
+    middle = float(median(said.reshape(-1)))
     high = said > middle
     height = np.clip((mean - middle) / (float(said.std()) + 0.3 * scale), -3, 3)
     if not high.any() or high.all():

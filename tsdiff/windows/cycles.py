@@ -78,7 +78,9 @@ class Waves:
             if peak is None:
                 return
             frequencies = self._refined(np.append(self.frequencies, peak), place, values)
-            coefficients, left = _solved(self._table(frequencies, place), values)
+            table = self._table(frequencies, place)
+            coefficients = _solved(table, values)
+            left = values - coefficients @ table
             now = float(left @ left)
             if count * np.log((now + least) / error) + 3 * np.log(count) > 0:
                 return
@@ -89,12 +91,12 @@ class Waves:
         values, place = self._begin(values)
         for _ in range(2):  # a longer history turns a small error of frequency into a large one of phase
             self.frequencies = self._refined(self.frequencies, place, values)
-        self._coefficients, _ = _solved(self._table(self.frequencies, place), values)
+        self._coefficients = _solved(self._table(self.frequencies, place), values)
 
     def ahead(self, steps: NDArray[np.int_]) -> _Floats:
         """The values so many steps after the last one, 0 the next: shaped like `steps`; none further off what was seen
         than that is wide."""
-        made: _Floats = self._table(self.frequencies, steps.reshape(-1).astype(np.float64)) @ self._coefficients
+        made: _Floats = self._coefficients @ self._table(self.frequencies, steps.reshape(-1).astype(np.float64))
         wide = self._high - self._low
         return self._level + np.clip(made, self._low - wide, self._high + wide).reshape(steps.shape)
 
@@ -106,21 +108,17 @@ class Waves:
         return values, np.arange(-len(values), 0.0)
 
     def _table(self, frequencies: _Floats, place: _Floats) -> _Floats:
-        count = len(frequencies)
-        table = np.empty((len(place), 2 + 2 * count))
-        table[:, 0], table[:, 1] = 1.0, place / self._count
-        angle = place[:, None] * frequencies
-        np.cos(angle, out=table[:, 2 : 2 + count])
-        np.sin(angle, out=table[:, 2 + count :])
-        return table
+        """What is fitted at places (n,): (2 + 2 waves, n)."""
+        angle = frequencies[:, None] * place
+        return np.concatenate([[np.ones(len(place)), place / self._count], np.cos(angle), np.sin(angle)])
 
     def _refined(self, frequencies: _Floats, place: _Floats, values: _Floats) -> _Floats:
         """The frequencies after a step of Gauss-Newton, none longer than half a cycle of what is fitted."""
         count, most, table = len(frequencies), np.pi / self._count, self._table(frequencies, place)
-        coefficients, left = _solved(table, values)
-        cosines, sines = coefficients[2 : 2 + count], coefficients[2 + count :]
-        turning = table[:, 1:2] * (sines * table[:, 2 : 2 + count] - cosines * table[:, 2 + count :])
-        step = _solved(np.concatenate([table, turning], axis=1), left)[0][-count:] / self._count
+        coefficients = _solved(table, values)
+        cosines, sines = coefficients[2 : 2 + count, None], coefficients[2 + count :, None]
+        turning = table[1] * (sines * table[2 : 2 + count] - cosines * table[2 + count :])
+        step = _solved(np.concatenate([table, turning]), values - coefficients @ table)[-count:] / self._count
         return np.clip(frequencies + np.clip(step, -most, most), most, np.pi)
 
 
@@ -145,11 +143,9 @@ def _highest(values: _Floats) -> float | None:
     return float(2 * np.pi * (peak + (np.clip((before - after) / bend / 2, -0.5, 0.5) if bend else 0.0)) / size)
 
 
-def _solved(table: _Floats, values: _Floats) -> tuple[_Floats, _Floats]:
-    """Least squares, by the normal equations with a little ridge, a column's its own so that units do not matter:
-    coefficients, and what is left."""
-    square: _Floats = table.T @ table
-    square += np.eye(len(square)) * (1e-10 * square.diagonal() + _TINY)
-    coefficients = np.asarray(np.linalg.solve(square, table.T @ values), dtype=np.float64)
-    left: _Floats = values - table @ coefficients
-    return coefficients, left
+def _solved(table: _Floats, values: _Floats) -> _Floats:
+    """Least squares of values (n,) by a table (k, n), by the normal equations with a little ridge, a row's its own so
+    that units do not matter: (k,)."""
+    square: _Floats = table @ table.T
+    square.flat[:: len(square) + 1] += 1e-10 * square.diagonal() + _TINY
+    return np.asarray(np.linalg.solve(square, table @ values), dtype=np.float64)

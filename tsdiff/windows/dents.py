@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tsdiff.windows.medians import median
 from tsdiff.windows.simple import Seasons
 
 _SEASONS_KNOWN, _FEWEST_KNOWN, _FEWEST_STEPS = 3, 48, 5
@@ -107,13 +108,13 @@ def _stands_out(values: np.ndarray, season: int, place: slice, sign: float) -> b
     if len(there) < _FEWEST_NEARBY:
         return False
     each = sign * (values[place] - there).mean(1)
-    depth = float(np.median(each))
+    depth = float(median(each))
     if depth <= 0 or each.min() < _EACH * depth or float(np.ptp(there, axis=0).mean()) > _ALIKE * depth:
         return False
     departs = others - _usual(around)
     for side in _sides(place):
         off = departs[side][~np.isnan(departs[side])]
-        if len(off) < max(_SHORTEST, length / 2) or abs(float(np.median(off))) > _RECOVERED * depth:
+        if len(off) < max(_SHORTEST, length / 2) or abs(float(median(off))) > _RECOVERED * depth:
             return False
     return _largest_mean(departs, length) <= (_LARGEST_REST if sign < 0 else _LARGEST_BESIDE_PEAK) * depth
 
@@ -165,7 +166,7 @@ def _usual(around: np.ndarray) -> np.ndarray:
 def _median(values: np.ndarray) -> float:
     """Of those that are known; 0 of none."""
     known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else 0.0
+    return float(median(known)) if len(known) else 0.0
 
 
 def _largest(gains: np.ndarray) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 MOST_LAGS, RECENT = 64, 1024
 """Last values that the longest regression is on, and that it learns from."""
@@ -44,16 +45,15 @@ class Autoregression:
         count = len(x) - self.longest
         self.enough = 0 < rows * len(self.lags) <= count
         if self.enough:
-            table = np.stack([x[self.longest - lag : len(x) - lag] for lag in self.lags], axis=1)
-            square = table.T @ table
+            table = sliding_window_view(x, count)[self.longest - self.lags]
+            square = table @ table.T
             ridge = _RIDGE * len(self.lags) / count * square.diagonal() + 1e-6 * square.trace() / len(square) + 1e-300
-            self.coefficients = np.linalg.solve(square + np.diag(ridge), table.T @ x[self.longest :])
+            self.coefficients = np.linalg.solve(square + np.diag(ridge), table @ x[self.longest :])
 
-    def before(self, ends: np.ndarray) -> np.ndarray:
-        """What is regressed on, the `longest` values before each end: (ends, longest)."""
-        places = np.maximum(ends[:, None] - self.longest - 1 + np.arange(self.longest + 1), 0)
-        x = self.values[places]
-        return np.diff(x) if self.changes else x[:, 1:] - self.level
+    def before(self, ends: np.ndarray, steps: int) -> np.ndarray:
+        """What is regressed on, so many steps before each end: (steps, ends)."""
+        x = self.values[np.maximum(ends + np.arange(-steps - 1, 0)[:, None], 0)]
+        return np.diff(x, axis=0) if self.changes else x[1:] - self.level
 
     def leads_to(self, x: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """The values that what is regressed on, (ends, h), means, within what has been seen and once more that."""
@@ -75,14 +75,17 @@ def many_lags(before: int, seasons: Sequence[int]) -> set[int]:
 
 
 def regressed(some: Sequence[Autoregression], ends: np.ndarray, horizon: int) -> list[np.ndarray]:
-    """Forecasts of the `horizon` steps after each end by autoregressions with the same lags: (ends, h) each."""
+    """Forecasts of the `horizon` steps after each end by autoregressions: (ends, h) each."""
     if not some:
         return []
-    lags, known = some[0].lags, some[0].longest
-    x = np.empty((len(some), len(ends), known + horizon))
-    x[..., :known] = [one.before(ends) for one in some]
-    coefficients = np.stack([one.coefficients for one in some])[..., None]
+    lags = np.unique(np.concatenate([one.lags for one in some]))
+    known, coefficients = int(lags[-1]), np.zeros((len(some), 1, len(lags)))
+    x = np.empty((len(some), known + horizon, len(ends)))
+    for place, one in enumerate(some):
+        coefficients[place, 0, np.searchsorted(lags, one.lags)] = one.coefficients
+        x[place, :known] = one.before(ends, known)
     most = np.array([2 * (one.high - one.low) for one in some])[:, None]
     for step in range(known, known + horizon):
-        x[..., step] = np.minimum(np.maximum((x[..., step - lags] @ coefficients)[..., 0], -most), most)
-    return [one.leads_to(x[place, :, known:], ends) for place, one in enumerate(some)]
+        made = (coefficients @ x.take(step - lags, axis=1))[:, 0]
+        x[:, step] = np.minimum(np.maximum(made, -most), most)
+    return [one.leads_to(x[place, known:].T, ends) for place, one in enumerate(some)]

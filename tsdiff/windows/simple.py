@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tsdiff.windows.cycles import Waves, found_season
+from tsdiff.windows.medians import median
 from tsdiff.windows.regressions import RECENT, Autoregression, few_lags, many_lags, regressed
 from tsdiff.windows.smoothing import smoothed_forecasts
 from tsdiff.windows.trends import FEWEST_SLOPED, damped_trend, fitted_damping, season_shape, since_break
@@ -43,14 +44,15 @@ class _History:
         first = np.maximum(ends - steps, 0)
         return self.level + (self.sums[ends] - self.sums[first]) / np.maximum(ends - first, 1)
 
-    def line(self, ends: np.ndarray, steps: np.ndarray, ahead: np.ndarray) -> np.ndarray:
-        """The least-squares line through the `steps` values before each end, `ahead` (h,) steps after it: (ends, h)."""
+    def line(self, ends: np.ndarray, steps: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least-squares line through the `steps` values before each end, `ahead` (h,) steps after it, (ends, h),
+        and its slope, (ends,)."""
         first, count = ends - steps, len(self.values)
         middle = (first + ends - 1) / 2 - count
         total, moment = self.sums[ends] - self.sums[first], self.moments[ends] - self.moments[first]
         slope = (moment - middle * total) / np.maximum(steps * (steps**2 - 1.0) / 12, 1e-9)
         at = (ends - count)[:, None] + ahead - middle[:, None]
-        return self.level + (total / steps)[:, None] + slope[:, None] * at
+        return self.level + (total / steps)[:, None] + slope[:, None] * at, slope
 
     def lag(self, ends: np.ndarray, ahead: np.ndarray, season: int) -> np.ndarray:
         """The value one season, or the last known whole number of seasons, before each step, or the first value of all:
@@ -60,17 +62,10 @@ class _History:
     def cycles(self, ends: np.ndarray, ahead: np.ndarray, season: int) -> np.ndarray:
         """The mean of up to four last seasons at each step: (ends, h)."""
         latest = ends[:, None] + ahead - season * (1 + ahead // season)
-        total, count = np.zeros(latest.shape), np.zeros(latest.shape)
-        for more in range(4):
-            place = latest - more * season
-            if place.min() >= 0:
-                total += self.values[place]
-                count += 1
-            else:
-                known = place >= 0
-                total += np.where(known, self.values[np.maximum(place, 0)], 0.0)
-                count += known
-        return total / np.maximum(count, 1)
+        places = latest - season * np.arange(4)[:, None, None]
+        known = places >= 0
+        total = (self.values[np.maximum(places, 0)] * known).sum(0)
+        return np.asarray(total / np.maximum(known.sum(0), 1))
 
     def dying(self, ends: np.ndarray, ahead: np.ndarray, season: int, cycles: np.ndarray) -> np.ndarray:
         """`cycles`, and what they missed of the last value, which dies away as the changes over a season do."""
@@ -169,7 +164,7 @@ def _of_last_values(to: _Forecasts) -> None:
     values, ends, history = to.values, to.ends, to.history
     to.put(0, to.last[:, None], 1)
     to.put(1, history.mean(ends, to.around)[:, None], 3)
-    to.put(10, np.median(values[np.maximum(ends[:, None] - np.arange(1, 8), 0)], axis=1)[:, None], 5)
+    to.put(10, median(values[np.maximum(ends[:, None] - np.arange(1, 8), 0)])[:, None], 5)
     to.put(14, history.mean(ends, len(values))[:, None], 8)
     change = to.last - values[np.maximum(ends - 2, 0)]
     to.put(17, to.last[:, None] + 4 * change[:, None] * (1 - 0.8 ** (to.ahead + 1.0)), 4)
@@ -207,9 +202,10 @@ def _of_trends(to: _Forecasts, season: np.ndarray) -> None:
     ends, ahead, history = to.ends, to.ahead, to.history
     shape = season - history.mean(ends, 4 * first)[:, None] if first else np.zeros(season.shape)
     to.put(7, *_trend(history, ends, ahead, first, shape))
-    to.put(9, history.line(ends, _last_steps(to), ahead), _FEWEST_IN_LINE)
+    to.put(9, history.line(ends, _last_steps(to), ahead)[0], _FEWEST_IN_LINE)
     to.put(15, history.smoothed(ends)[:, None] + shape, max(4, 2 * first))
-    to.put(20, history.line(ends, ends, ahead), _FEWEST_IN_LINE)
+    line, slope = history.line(ends, ends, ahead)
+    to.put(20, line, _FEWEST_IN_LINE)
     if not first:
         return
     nearest = first * (1 + ahead // first)
@@ -219,7 +215,6 @@ def _of_trends(to: _Forecasts, season: np.ndarray) -> None:
         ratio = np.divide(now, before, out=np.ones_like(now), where=(now > 0) & (before > 0))
         grown = ago * np.clip(ratio, 0.2, 5.0)[:, None] ** (1 + ahead // first)
         to.put(16, np.minimum(grown, _most(to)[:, None]), 2 * first)
-    slope = (history.line(ends, ends, np.ones(1)) - history.line(ends, ends, np.zeros(1)))[:, 0]
     seen = np.clip((ends[:, None] + ahead - nearest) // first + 1, 1, 4)
     to.put(21, season + slope[:, None] * (nearest + first * (seen - 1) / 2), 2 * first)
 
@@ -230,13 +225,15 @@ def _last_steps(to: _Forecasts) -> np.ndarray:
 
 
 def _of_regressions(to: _Forecasts) -> None:
-    known, few = to.shortest, few_lags(to.seasons)
-    some = [one for one in (Autoregression(to.values, known, few, changes=by) for by in (False, True)) if one.enough]
-    for forecast, one in zip(regressed(some, to.ends, to.horizon), some, strict=True):
-        to.put(19 if one.changes else 18, forecast, known)
-    long = Autoregression(to.values, known, many_lags(known, to.seasons), rows=2, recent=RECENT)
-    if long.enough:
-        to.put(25, regressed([long], to.ends, to.horizon)[0], known)
+    values, known, few = to.values, to.shortest, few_lags(to.seasons)
+    some = {
+        18: Autoregression(values, known, few),
+        19: Autoregression(values, known, few, changes=True),
+        25: Autoregression(values, known, many_lags(known, to.seasons), rows=2, recent=RECENT),
+    }
+    some = {place: one for place, one in some.items() if one.enough}
+    for place, forecast in zip(some, regressed(list(some.values()), to.ends, to.horizon), strict=True):
+        to.put(place, forecast, known)
 
 
 def _of_smoothing(to: _Forecasts) -> None:
@@ -248,7 +245,7 @@ def _of_smoothing(to: _Forecasts) -> None:
         if period and values.min() > 0:
             to.put(23, _grown(to, smoothed_forecasts(np.log(values), to.ends, to.horizon, period, rates)[0]), known)
     if not period and values.min() > 0:
-        line = _History(np.log(values), known).line(to.ends, _last_steps(to), to.ahead)
+        line = _History(np.log(values), known).line(to.ends, _last_steps(to), to.ahead)[0]
         to.put(23, _grown(to, line), _FEWEST_IN_LINE)
     longer = _longer_in_whole(to.seasons)
     if longer and known >= 2 * longer:

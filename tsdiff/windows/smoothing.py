@@ -62,9 +62,12 @@ def smoothed_forecasts(
     known = int(ends.min())
     level = float(values[:known].mean())
     rows = _SeasonRows(values - level, season)
-    rates = rates or _fitted(rows, known, min(horizon, season) if season else horizon)
-    expected, off = rows.apart(rates.keep)
-    made = rows.next(off, rates.carry, rates.smooth)[ends - 1, None] * rates.carry ** np.arange(horizon)
+    if rates is None:
+        rates, expected, coming = _fitted(rows, known, min(horizon, season) if season else horizon)
+    else:
+        expected, off = rows.apart(rates.keep)
+        coming = rows.next(off, rates.carry, rates.smooth)
+    made = coming[ends - 1, None] * rates.carry ** np.arange(horizon)
     if season:
         usual = expected[ends[:, None] + np.arange(horizon) % season]
         gain = rows.gain(rates.keep, ends)[:, None]
@@ -116,26 +119,30 @@ def _filtered(values: _Floats, share: float, stays: float, start: _Floats | None
     """y = share · x + stays · y before it: along the first axis, or along the last with a start."""
     from scipy.signal import lfilter  # takes a while to load
 
+    if not stays:
+        return share * values
     if start is None:
         return np.asarray(lfilter([share], [1.0, -stays], values, axis=0))
     return np.asarray(lfilter([share], [1.0, -stays], values, axis=-1, zi=start)[0])
 
 
-def _fitted(rows: _SeasonRows, known: int, farthest: int) -> Rates:
-    """The rates that missed least of the first `known` values: of the season first, with a usual level."""
+def _fitted(rows: _SeasonRows, known: int, farthest: int) -> tuple[Rates, _Floats, _Floats]:
+    """The rates that missed least of the first `known` values, of the season first, with a usual level; and what they
+    lead to expect of each step, and how far off that of the next value, as `apart` and `next` give it."""
     keeps = _KEEPS if rows.season and known >= 3 * rows.season else _KEEPS[:1]
     judged = known - rows.season
     begin = rows.season + judged // 4  # the means settle before
     farthest = max(1, min(farthest, judged // 2))
-    offs = np.stack([rows.apart(keep)[1] for keep in keeps])
+    expected, offs = zip(*map(rows.apart, keeps), strict=True)
     chosen = 0
     if len(keeps) > 1:
-        coming = rows.next(offs, _CARRIES[_USUAL], _SMOOTHS[_USUAL])
-        chosen = int(_missed(offs, coming, _CARRIES[[_USUAL]], begin, known, farthest).argmin())
+        off = np.stack(offs)
+        coming = rows.next(off, _CARRIES[_USUAL], _SMOOTHS[_USUAL])
+        chosen = int(_missed(off, coming, _CARRIES[[_USUAL]], begin, known, farthest).argmin())
     off = offs[chosen]
     coming = np.stack([rows.next(off, *how) for how in zip(_CARRIES, _SMOOTHS, strict=True)])
     best = int(_missed(off, coming, _CARRIES, begin, known, farthest).argmin())
-    return Rates(keeps[chosen], float(_CARRIES[best]), float(_SMOOTHS[best]))
+    return Rates(keeps[chosen], float(_CARRIES[best]), float(_SMOOTHS[best])), expected[chosen], coming[best]
 
 
 def _missed(off: _Floats, coming: _Floats, carries: _Floats, begin: int, known: int, farthest: int) -> _Floats:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tsdiff.windows.dents import usual_of_seasons
+from tsdiff.windows.medians import median
 
 _REMEMBERED, _FEWEST, _LATE = 400, 4, 60
 """Last values that tell what is usual, how many there are at least, and among how many the single ones are sought."""
@@ -90,8 +91,8 @@ def without_spikes_anywhere(values: np.ndarray, seasons: Sequence[int] = ()) -> 
 
 def _usual(values: np.ndarray) -> tuple[float, float]:
     """How far off single ones are at least, by the steps from one of these values (n,) to the next and their spread."""
-    steps, spread = np.diff(values), values - np.median(values)
-    return _BY_STEPS * float(np.median(np.abs(steps))), _BY_SPREAD * float(np.median(np.abs(spread)))
+    steps, spread = np.diff(values), values - median(values)
+    return _BY_STEPS * float(median(np.abs(steps))), _BY_SPREAD * float(median(np.abs(spread)))
 
 
 def _amid_few(values: np.ndarray, off: np.ndarray, around: np.ndarray) -> np.ndarray:
@@ -110,7 +111,7 @@ def _off_neighbours(values: np.ndarray, all_of_them: bool) -> tuple[np.ndarray, 
     """How far the last values (n,) are off the median of each and the three before and after, turned round at the end,
     and that median: of all of them or of those that have three before."""
     padded = np.pad(values[-_LATE - 3 :], (3 if all_of_them else 0, 3), mode="reflect")
-    around = np.asarray(np.median(sliding_window_view(padded, 7), axis=1))
+    around = np.asarray(median(sliding_window_view(padded, 7)))
     return values[-len(around) :] - around, around
 
 
@@ -136,14 +137,14 @@ def _departures(values: np.ndarray, known: np.ndarray, seasons: Sequence[int]) -
     """
     places, best = known[-_REMEMBERED:], 0
     found = values[places]
-    least = _EXPLAINS * float(np.median(np.abs(found - np.median(found))))
+    least = _EXPLAINS * float(median(np.abs(found - median(found))))
     for season in (one for one in seasons if 1 < one <= len(values) // _SEASONS):
         departs = _off_season(values, season)
         there = np.flatnonzero(~np.isnan(departs))[-max(_SEASONS * season, _LATE) :]
         if len(there) < _FEW:
             continue
         here, there = departs[there], there + len(values) - len(departs)
-        spread = float(np.median(np.abs(here - np.median(here))))
+        spread = float(median(np.abs(here - median(here))))
         if spread < least:
             found, places, best, least = here, there, season, spread
     return found, places, best

@@ -59,12 +59,11 @@ def season_shape(values: _Floats, season: int) -> _Floats:
     smooth = (sums[season:] - sums[:-season]) / season
     if season % 2 == 0:
         smooth = (smooth[1:] + smooth[:-1]) / 2
-    off = np.full(len(recent), np.nan)
+    off, known = np.zeros((2, count, season))
     inside = slice(season // 2, season // 2 + len(smooth))
-    off[inside] = recent[inside] - smooth
-    rows = off.reshape(count, season)
-    shape = np.nanmean(rows, axis=0)
-    chance = float(np.nanmean((rows - shape) ** 2)) / (count - 2)
+    off.flat[inside], known.flat[inside] = recent[inside] - smooth, 1.0
+    shape = off.sum(0) / known.sum(0)
+    chance = float((known * (off - shape) ** 2).sum() / known.sum()) / (count - 2)
     shape -= shape.mean()
     return shape * max(0.0, 1 - chance / (float((shape**2).mean()) + _TINY))
 
@@ -102,8 +101,10 @@ def fitted_damping(values: _Floats, horizon: int, near: Damping | None = None) -
         level, trend = _states(values, slope, rates)
         phis, total = np.array([[one.phi] for one in rates]), np.zeros(len(rates))
         for step in {1, max(1, farthest // 2), farthest}:
-            said = level[:, begin : count - step] + _grown(step, phis) * trend[:, begin : count - step]
-            total += np.abs(said - values[begin + step :]).mean(1)
+            missed = _grown(step, phis) * trend[:, begin : count - step]
+            missed += level[:, begin : count - step]
+            missed -= values[begin + step :]
+            total += np.abs(missed, out=missed).mean(1)
         return float(total.min()), rates[int(total.argmin())]
 
     if near:
@@ -129,23 +130,17 @@ def _states(values: _Floats, slope: float, rates: list[Damping]) -> tuple[_Float
     """Levels and slopes after each value (n,), (rates, n) each, of a series that began at the first with a slope."""
     from scipy.signal import lfilter  # takes a while to load
 
-    phis = sorted({one.phi for one in rates})
-    missed, trend = np.empty((2, len(rates), len(values)))
-    for phi in phis:
-        base = slope * phi ** np.arange(len(values))
-        off = values - values[0] - np.concatenate([[0.0], np.cumsum(base[1:])])
-        # How far off each step's forecast was, by the recursion's equivalent ARIMA(1, 1, 2).
-        change = off.copy()
-        change[1:] -= (1 + phi) * off[:-1]
-        change[2:] += phi * off[:-2]
-        these = [place for place, one in enumerate(rates) if one.phi == phi]
-        for place in these:
-            one = rates[place]
-            kept = (1.0, one.alpha - 1 - phi + phi * one.beta, phi * (1 - one.alpha))
-            missed[place] = lfilter(_ONE, kept, change)
-        betas = np.array([[rates[place].beta] for place in these])
-        trend[these] = lfilter(_ONE, (1.0, -phi), betas * missed[these]) + base
-    return values - np.array([[1 - one.alpha] for one in rates]) * missed, trend
+    alpha, beta, phi = np.array([(one.alpha, one.beta, one.phi) for one in rates]).T[..., None]
+    # The slopes by the recursion's equivalent ARIMA(1, 1, 2), which the first slope has pushed too.
+    kept = np.concatenate([np.ones_like(phi), alpha - 1 - phi + phi * beta, phi * (1 - alpha)], axis=1)
+    trend = np.full((len(rates), len(values)), slope)
+    trend[:, 1:] = beta * np.diff(values)
+    trend[:, 1:2] -= (1 - alpha) * slope
+    for pushed, own in zip(trend, kept, strict=True):
+        pushed[:] = lfilter(_ONE, own, pushed)
+    missed = np.zeros_like(trend)
+    missed[:, 1:] = (trend[:, 1:] - phi * trend[:, :-1]) / beta
+    return values - (1 - alpha) * missed, trend
 
 
 def since_break(values: _Floats, ends: NDArray[np.int_], horizon: int) -> _Floats:

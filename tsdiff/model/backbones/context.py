@@ -111,15 +111,16 @@ class Attention(nn.Module):
 
 def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Attention (rows, heads, tokens, size). Torch's own has no derivative along a direction on a CPU, and takes longer
-    where many queries look at few keys, as those of all draws of a window do, and among the few patches of one draw."""
-    cpu = q.device.type == "cpu"
-    if cpu and mask is None and q.shape[2] <= _FEW_TOKENS >= k.shape[2]:
-        keys, values = (part.unbind(2) for part in (k, v))
-        scores = torch.stack([(q * key[:, :, None]).sum(-1) for key in keys]) / math.sqrt(q.shape[-1])
-        weighted = [w[..., None] * value[:, :, None] for w, value in zip(scores.softmax(0), values, strict=True)]
-        return sum(weighted[1:], weighted[0])
-    many = cpu and q.shape[2] > 2 * k.shape[2]
-    if unpack_dual(q).tangent is None and not many:
+    among the few patches of one draw."""
+    if q.device.type == "cpu" and mask is None and q.shape[2] <= _FEW_TOKENS >= k.shape[2]:
+        # By what each is off the first, one product less.
+        others = ((k[:, :, 1:] - k[:, :, :1]) / math.sqrt(q.shape[-1])).unbind(2)
+        scores = torch.stack([q.new_zeros(q.shape[:-1]), *((q * other[:, :, None]).sum(-1) for other in others)])
+        made = v[:, :, :1].expand_as(q)
+        for share, more in zip(scores.softmax(0)[1:, ..., None], (v[:, :, 1:] - v[:, :, :1]).unbind(2), strict=True):
+            made = torch.addcmul(made, share, more[:, :, None])
+        return made
+    if unpack_dual(q).tangent is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     return (scores if mask is None else scores + mask).softmax(-1) @ v
