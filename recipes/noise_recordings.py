@@ -173,6 +173,20 @@ def write(noise: Noise, path: Path, name: str) -> tuple[str, ...]:
     )
 
 
+def write_sources(output: Path, lines: list[tuple[str, ...]]) -> None:
+    """Write SOURCES.tsv, with the lines of an earlier run's files that are still there."""
+    path, made = output / "SOURCES.tsv", {line[0] for line in lines}
+    kept: list[tuple[str, ...]] = []
+    if path.is_file():
+        with open(path, encoding="utf-8", newline="") as stream:
+            before = [tuple(row) for row in csv.reader(stream, delimiter="\t")][1:]
+        kept = [row for row in before if row and row[0] not in made and (output / row[0]).is_file()]
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(("file", "source", "recordings", "authors", "licences", "said in"))
+        writer.writerows(sorted([*kept, *lines]))
+
+
 def main(
     sources: Annotated[Path | None, typer.Option(help="Folder that has one folder a source.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for train/ and valid/.")] = Path("runs/noise_recordings"),
@@ -188,6 +202,8 @@ def main(
         for source, how in got.items():
             show(f"{source}: {how}")
         return
+    if unknown := [name for name in only or () if name not in {one.source for one in recordings}]:
+        raise ConfigError(f"--only {unknown[0]}: {table} has no such source; --list says which there are")
     if sources is None or not sources.is_dir():
         raise ConfigError(f"--sources {sources} is no folder; --list says what belongs into it")
     groups: dict[tuple[str, str, str], list[Recording]] = defaultdict(list)
@@ -195,6 +211,7 @@ def main(
         if not only or one.source in only:
             groups[one.split, one.source, one.kind].append(one)
     lines: list[tuple[str, ...]] = []
+    kinds: set[tuple[str, str]] = set()
     absent: list[Recording] = []
     seconds = {"train": 0.0, "valid": 0.0}
     for (split, source, kind), group in sorted(groups.items()):
@@ -204,16 +221,14 @@ def main(
             name = f"{split}/{source}/{kind}-{number}.flac"
             lines.append(write(noise, output / name, name))
             seconds[split] += len(noise.waveform) / noise.rate
+            kinds.add((source, kind))
     if not lines:
         raise ConfigError(f"--sources {sources}: none of the recordings is there; --list says what belongs into it")
-    with atomic_path(output / "SOURCES.tsv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(("file", "source", "recordings", "authors", "licences", "said in"))
-        writer.writerows(lines)
+    write_sources(output, lines)
     if absent:
         show(f"{len(absent)} recordings are not there, the first: {absent[0].source}/{absent[0].path}")
     minutes = ", ".join(f"{value / 60:.1f} minutes to {split}" for split, value in seconds.items())
-    show(f"{len(lines)} files of {len({key[1:] for key in groups})} kinds, {minutes}: {output}")
+    show(f"{len(lines)} files of {len(kinds)} kinds, {minutes}: {output}")
 
 
 if __name__ == "__main__":

@@ -349,7 +349,16 @@ class Enhancer:
 
     def export_onnx(self, path: str | os.PathLike[str]) -> Path:
         """Write the model's network as an ONNX file, where this enhancer's sampler is one call that call of it; see
-        `speech.model.export.export_onnx`."""
+        `speech.model.export.export_onnx`.
+
+        Raises:
+            ConfigError: an enhancer of quality "best"; see also there.
+        """
+        if self.quality == "best":
+            raise ConfigError(
+                "quality='best' averages two networks, of which a file holds one; leave it out, and export the "
+                "companion by itself"
+            )
         return export_onnx(
             self.model, path, only_call(self.model.sde, self.sampling, self.model.config.frontend.frequencies)
         )

@@ -152,7 +152,7 @@ def _settings(options: Enhance, model: SpeechModel) -> dict[str, Any]:
     """
     frontend = model.config.frontend
     least_overlap = frontend.hop_length * frame_grid(model) / frontend.sample_rate
-    if options.window < 2 * least_overlap:
+    if not 2 * least_overlap <= options.window < math.inf:
         least = math.ceil(2000 * least_overlap) / 1000
         raise ConfigError(f"--window {options.window:g}: this model enhances {least:g} s or more at once")
     return {

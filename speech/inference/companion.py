@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from shared.errors import ConfigError
+from shared.errors import CheckpointError, ConfigError
 from speech.model.config import Companion, SamplingConfig
 from speech.model.model import SpeechModel
 
@@ -21,8 +21,8 @@ def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechMo
     (`suppression`).
 
     Raises:
-        CheckpointError: there is no such model.
-        ConfigError: the model names none, or one that cannot hear what it hears.
+        CheckpointError: there is no such model, or it cannot be read.
+        ConfigError: the model names none, itself, or one that cannot hear what it hears.
     """
     named = model.config.companion
     if named is None:
@@ -30,8 +30,7 @@ def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechMo
             "quality='best': this model names no companion to be averaged with (`companion` of its settings; the "
             "bundled default has one); leave it out"
         )
-    within = None if model.folder is None else model.folder / named.model
-    beside = SpeechModel.from_pretrained(within if within is not None and within.is_dir() else named.model)
+    beside = _loaded(model, named)
     mine, its = model.config.frontend, beside.config.frontend
     if (mine.sample_rate, mine.hop_length) != (its.sample_rate, its.hop_length):
         raise ConfigError(
@@ -43,3 +42,22 @@ def companion_of(model: SpeechModel, sampling: SamplingConfig) -> tuple[SpeechMo
     precision = sampling.precision if sampling.precision != own.precision else given.precision
     given = replace(given, suppression=given.suppression * stronger, precision=precision, fade_in=sampling.fade_in)
     return beside.to(model.device).eval(), given, named
+
+
+def _loaded(model: SpeechModel, named: Companion) -> SpeechModel:
+    """The companion, of the model's own folder or else wherever models are found."""
+    within = None if model.folder is None else model.folder / named.model
+    place = within if within is not None and within.is_dir() else named.model
+    try:
+        beside = SpeechModel.from_pretrained(place, model.custom)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"quality='best': the companion that this model's settings name, {named.model!r}, cannot be loaded: "
+            f"{error}. Put it there, or leave the quality out"
+        ) from error
+    if model.folder is not None and beside.folder is not None and model.folder.resolve() == beside.folder.resolve():
+        raise ConfigError(
+            f"quality='best': companion {named.model!r} is the model itself, whose mean with itself is what it gives "
+            "alone; name a network that was trained apart, or leave the quality out"
+        )
+    return beside

@@ -33,6 +33,13 @@ Blocks = Callable[[], Iterator[np.ndarray]]
 """Reads a recording from its start, in blocks (channels, n); may be asked more than once."""
 
 
+def _runner(model: SpeechModel, sampling: SamplingConfig, draws: int, samples: int) -> SegmentRunner:
+    """What runs a model: of draws that would all be the same, one."""
+    if draws > 1 and advice.is_deterministic(model.sde, sampling):
+        draws = 1
+    return SegmentRunner(model, sampling, draws, samples)
+
+
 class Engine:
     """Enhances finite recordings, float32 (channels, samples), of any rate and length.
 
@@ -77,12 +84,11 @@ class Engine:
         if keep_music and model.config.frontend.sample_rate != MODEL_RATE:
             raise ConfigError(f"keep_music=True listens at {MODEL_RATE} Hz, where this model does not; leave it out")
         samples = batch_size * windows.length
-        self.runner = SegmentRunner(model, sampling, 1 if draws > 1 and self.is_deterministic else draws, samples)
+        self.runner = _runner(model, sampling, draws, samples)
         self.members = Members(self.runner)
         if companion is not None:
             beside, its_sampling, shares = companion
-            its_draws = 1 if advice.is_deterministic(beside.sde, its_sampling) else draws
-            self.members = Members(self.runner, SegmentRunner(beside, its_sampling, its_draws, samples), shares)
+            self.members = Members(self.runner, _runner(beside, its_sampling, draws, samples), shares)
         self.sample_rate = model.config.frontend.sample_rate
         self.normalises = self.runner.normalises
         self._windows, self._batch_size = windows, batch_size
@@ -91,7 +97,7 @@ class Engine:
     @functools.cached_property
     def is_deterministic(self) -> bool:
         """Whether results do not depend on the seed, so that one draw is as good as many."""
-        return advice.is_deterministic(self.model.sde, self.sampling)
+        return all(advice.is_deterministic(runner.model.sde, runner.sampling) for runner in self.members.runners)
 
     def seed_of(self, name: str) -> int:
         """The seed of the recording of this name in a folder, or of a file of this name."""

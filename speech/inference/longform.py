@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -30,10 +31,12 @@ class Windows:
         """Windows of about these lengths that begin on a grid of `grid` samples.
 
         Raises:
-            ConfigError: no room for a window, or for an overlap that is less than half of it.
+            ConfigError: no room for a window, or for an overlap that is less than half of it; or lengths that are not
+                finite.
         """
-        length = round(window_seconds * sample_rate / grid) * grid
-        overlap = round(overlap_seconds * sample_rate / grid) * grid
+        asked = window_seconds, overlap_seconds
+        finite = all(map(math.isfinite, asked))
+        length, overlap = (round(seconds * sample_rate / grid) * grid if finite else 0 for seconds in asked)
         if not 0 < 2 * overlap <= length:
             raise ConfigError(
                 f"window_seconds={window_seconds}, overlap_seconds={overlap_seconds}: need an overlap of at least "

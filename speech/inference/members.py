@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,6 +48,11 @@ class Members:
     def __init__(self, own: SegmentRunner, beside: SegmentRunner | None = None, shares: Companion | None = None):
         self.runners = (own,) if beside is None else (own, beside)
         self._shares = shares
+
+    @property
+    def beside(self) -> Path | None:
+        """Where the companion was loaded from, if there is one."""
+        return self.runners[-1].model.folder if len(self.runners) > 1 else None
 
     def courses(self, heard: Listening, peak: float | None, tally: Tally) -> list[Course]:
         """A recording's, of each member; `peak` as for `Enhancer.enhance`."""

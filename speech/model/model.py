@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
+from shared.files.checkpoint import CONFIG, WEIGHTS, open_checkpoint, resolve, save_checkpoint
+from shared.files.io import atomic_path
 from shared.predictions import Denoiser
 from shared.sde import SDE
 from speech.model.config import FramePadding, SpeechConfig
@@ -36,6 +38,7 @@ class SpeechModel(nn.Module):
         backbone: the network.
         denoiser: the same network as the core's data prediction, called as denoiser(x_t, t, y).
         folder: where it was loaded from, if it was.
+        custom: classes of one's own that it was loaded with.
     """
 
     denoiser: Denoiser
@@ -44,6 +47,7 @@ class SpeechModel(nn.Module):
         super().__init__()
         self.config = config
         self.folder: Path | None = None
+        self.custom: tuple[type, ...] = ()
         self.frontend = FrontEnd(config.frontend)
         self.sde: SDE = config.sde
         self.backbone = backbone or config.backbone.build(config.frontend, self.sde)
@@ -107,17 +111,33 @@ class SpeechModel(nn.Module):
         return nn.functional.pad(spectrogram, (0, missing)) if missing else spectrogram
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
-        """Write `config.json` and `model.safetensors` to `folder`, each atomically.
+        """Write `config.json` and `model.safetensors` to `folder`, each atomically; a companion that lies in the folder
+        that the model was loaded from is copied along.
 
         Args:
             folder: made if need be.
             half: weights in float16, in half the space; they are read as float32, and off by 5e-4 of each at most, or
                 3e-8 where that is more. A tensor with values that float16 cannot hold, beyond 65504, stays in float32.
+                The companion's stay as they are.
         """
         state = self.state_dict()
         if half:
             state = {name: _halved(value) for name, value in state.items()}
         save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), state)
+        self._copy_companion(Path(folder))
+
+    def _copy_companion(self, folder: Path) -> None:
+        """Copy a companion that lies within this model's folder to its place within another one."""
+        if self.config.companion is None or self.folder is None:
+            return
+        name = Path(os.path.normpath(self.config.companion.model))
+        own, there = self.folder / name, folder / name
+        if name == Path() or name.is_absolute() or ".." in name.parts or own.resolve() == there.resolve():
+            return
+        for file in (CONFIG, WEIGHTS):
+            if (own / file).is_file():
+                with atomic_path(there / file) as temporary:
+                    shutil.copyfile(own / file, temporary)
 
     @classmethod
     def from_pretrained(
@@ -138,7 +158,7 @@ class SpeechModel(nn.Module):
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(SpeechConfig, custom)
         model = saved.restore(lambda: cls(config))
-        model.folder = folder
+        model.folder, model.custom = folder, tuple(custom)
         return model
 
 

@@ -55,6 +55,7 @@ class Enhancing(Work):
             weights = digest_of(Path(self.model).read_bytes())
         else:
             weights = digest_of_folder(resolve(self.model, BUNDLED))
+        beside = made.engine.members.beside
         names = (
             "seed",
             "draws",
@@ -71,6 +72,7 @@ class Enhancing(Work):
             "task": "Enhancing",
             "version": __version__,
             "model": weights,
+            **({} if beside is None else {"companion": digest_of_folder(beside)}),
             "sampling": plain(made.sampling),
             **{name: self.enhancer.get(name, getattr(made, name, None)) for name in names},
             "raw": self.raw and asdict(self.raw),

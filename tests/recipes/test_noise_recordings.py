@@ -75,6 +75,27 @@ def test_noises_are_cut_joined_and_split_and_come_again(tmp_path: Path, sources:
     assert (steps["authors"], steps["licences"], steps["said in"]) == ("another", "CC-BY-4.0", "LICENSE")
 
 
+def test_what_one_run_adds_stands_beside_what_others_made(tmp_path: Path, sources: Path) -> None:
+    """Whose authors and licences are told as long as the files are there."""
+    recipes, table, made = Recipes(tmp_path), tmp_path / "table.tsv", tmp_path / "made"
+    (sources / "absent").mkdir()
+    soundfile.write(sources / "absent" / "gone.wav", 0.5 * np.sin(np.arange(6 * RATE)), RATE)
+    for only, kinds in (("games", "4 files of 3 kinds"), ("absent", "1 files of 1 kinds")):
+        options = "--sources", sources, "--table", table, "--output", made, "--only", only
+        ran = recipes.run("noise_recordings", *options)
+        assert ran.code == 0, ran.said
+        assert kinds in ran.said
+        if only == "games":
+            (made / "train/games/rain-1.flac").unlink()
+    with open(made / "SOURCES.tsv", encoding="utf-8", newline="") as stream:
+        told = [row["file"] for row in csv.DictReader(stream, delimiter="\t")]
+    assert told == sorted(path.relative_to(made).as_posix() for path in made.rglob("*.flac"))
+    ran = recipes.run("noise_recordings", "--sources", sources, "--table", table, "--output", made, "--only", "game")
+    assert ran.code == 1
+    assert "--only game: " in ran.said
+    assert "has no such source" in ran.said
+
+
 def test_without_recordings_it_says_where_to_look(tmp_path: Path, sources: Path) -> None:
     recipes, table = Recipes(tmp_path), tmp_path / "table.tsv"
     listed = recipes.run("noise_recordings", "--list", "--table", table)

@@ -145,6 +145,9 @@ def test_the_least_window_is_told_and_works(recipes, tmp_path):
     (least,) = re.findall(r"--window 0\.1: this model enhances (\S+) s or more at once", refused.said)
     done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--window", least)
     assert done.code == 0, done.said
+    for window in ("nan", "inf"):
+        refused = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--window", window)
+        assert (refused.code, f"--window {window}: this model" in refused.said) == (1, True), refused.said
 
 
 def test_the_longest_name_and_its_picture(recipes, tmp_path):

@@ -118,7 +118,9 @@ def test_a_file_is_enhanced_in_windows_as_its_waveform_is(tmp_path):
     assert result.replaced == 0
 
 
-@pytest.mark.parametrize(("window", "overlap"), [(1.0, 0.6), (1.0, 0.0), (0.0, 0.0), (1.0, 1e-5)])
+@pytest.mark.parametrize(
+    ("window", "overlap"), [(1.0, 0.6), (1.0, 0.0), (0.0, 0.0), (1.0, 1e-5), ("nan", 2), ("inf", 2)]
+)
 def test_impossible_windows_are_refused(window, overlap):
     with pytest.raises(ConfigError, match=f"window_seconds={window}"):
-        Windows.of(window, overlap, 16000, 128)
+        Windows.of(float(window), overlap, 16000, 128)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from shared.errors import ConfigError
+from shared.errors import CheckpointError, ConfigError
 from speech import Enhancer
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
 from speech.data import MixConfig, validation_pairs
+from speech.inference.advice import SettingWarning
 from speech.inference.members import Members
 from speech.inference.segments import SegmentRunner
 from speech.metrics import pesq_wb, si_sdr
@@ -118,6 +122,81 @@ def test_what_cannot_be_a_pair_is_refused(tmp_path: Path) -> None:
     pair = best(saved(tiny_model(causal=True, normalize="not", sampler="ode1", steps=1), tmp_path / "two", causal))
     with pytest.raises(ConfigError, match="two networks, of which a stream runs one"):
         pair.stream(16000)
+
+
+def test_it_is_told_that_a_companion_is_not_to_be_had_or_is_the_model_itself(tmp_path: Path) -> None:
+    absent = saved(tiny_model(), tmp_path / "absent", Path("beside"))
+    with pytest.raises(
+        CheckpointError, match=r"companion that this model's settings name, 'beside', cannot be loaded: 'b"
+    ):
+        best(absent)
+    (absent / "beside").mkdir()
+    with pytest.raises(CheckpointError, match=r"'beside', cannot be loaded: .*holds no model.safetensors"):
+        best(absent)
+    for name in (".", tmp_path / "itself"):
+        folder = saved(tiny_model(), tmp_path / "itself", Path(name))
+        with pytest.raises(ConfigError, match="is the model itself"):
+            best(folder)
+
+
+def test_a_companion_in_its_models_folder_is_saved_along(tmp_path: Path) -> None:
+    folder = saved(tiny_model(), tmp_path / "made", Path("beside"), 1.0)
+    other = tiny_model(sampler="ode1", steps=1)
+    saved(other, folder / "beside")
+    loaded, signal = SpeechModel.from_pretrained(folder), noise(1, 900)
+    for target in (folder, tmp_path / "again"):
+        loaded.save_pretrained(target, half=True)
+        np.testing.assert_allclose(
+            best(target).enhance(signal, 16000), Enhancer(other).enhance(signal, 16000), atol=2e-6
+        )
+    outside = saved(tiny_model(), tmp_path / "outside", Path("../made"))
+    SpeechModel.from_pretrained(outside).save_pretrained(tmp_path / "a" / "b")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b"]
+
+
+class Halved(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x_t: torch.Tensor, y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return y * self.gain
+
+
+@dataclass(frozen=True)
+class HalvedConfig:
+    kind: str = "halved"
+
+    def build(self, frontend: object, sde: object) -> Halved:
+        return Halved()
+
+
+def test_a_companion_of_ones_own_backbone_gets_the_classes_that_its_model_got(tmp_path: Path) -> None:
+    other = SpeechModel(replace(tiny_model(sampler="ode1", steps=1).config, backbone=HalvedConfig()))
+    folder = saved(tiny_model(), tmp_path / "pair", saved(other, tmp_path / "beside"), 1.0)
+    with pytest.raises(CheckpointError, match=r"passed as custom"):
+        Enhancer.from_pretrained(folder, quality="best")
+    pair, signal = Enhancer.from_pretrained(folder, custom=[HalvedConfig], quality="best"), noise(1, 5000)
+    np.testing.assert_allclose(pair.enhance(signal, 16000), Enhancer(other).enhance(signal, 16000), atol=2e-6)
+
+
+def test_beside_a_companion_that_draws_seed_and_draws_have_an_effect(tmp_path: Path) -> None:
+    folder = saved(tiny_model(sampler="ode1", steps=1), tmp_path / "pair", saved(tiny_model(), tmp_path / "beside"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SettingWarning)
+        pairs = [best(folder, seed=seed, draws=2) for seed in (1, 2)]
+        one, other = (pair.enhance(noise(1, 3000), 16000) for pair in pairs)
+    assert decibels(one - other, one) > -60
+    assert pairs[0].nfe == 1 + 2 * 3
+    with pytest.warns(SettingWarning, match="seed, draws: without effect"):
+        Enhancer(SpeechModel.from_pretrained(folder), seed=1, draws=2)
+
+
+def test_a_pair_is_not_exported_as_one_of_its_networks(tmp_path: Path) -> None:
+    folder = saved(tiny_model(), tmp_path / "pair", saved(tiny_model(), tmp_path / "beside"))
+    with pytest.raises(ConfigError, match="averages two networks, of which a file holds one"):
+        best(folder).export_onnx(tmp_path / "network.onnx")
+    assert not (tmp_path / "network.onnx").exists()
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from speech.audio.files import Audio
 from speech.audio.writing import write_audio
 from speech.metrics import evaluate
 from speech.metrics.evaluation import Scoring
+from speech.model.config import Companion
+from speech.model.model import SpeechModel
 from speech.scale.work import rows_of
-from tests.speech.models import noise
+from tests.speech.models import noise, tiny_model
 
 HERE: dict[str, Any] = {"engine": "local", "progress": False}
 WINDOWS = {"window_seconds": 0.5, "overlap_seconds": 0.2}
@@ -90,6 +93,19 @@ def test_a_job_goes_on_and_follows_what_changes(noisy: Path, model: Path, tmp_pa
     assert sounds(anew)["00.wav"] == sounds(out)["00.wav"]
     with pytest.raises(ConfigError, match=r"other settings \(seed: 3 there, 4 now\)"):
         scale.enhance_dir(noisy, out, model=model, enhancer={**WINDOWS, "seed": 4}, **HERE)
+
+
+def test_a_job_does_not_go_on_with_another_companion(noisy: Path, model: Path, tmp_path: Path):
+    pair = SpeechModel.from_pretrained(model)
+    pair.config = replace(pair.config, companion=Companion("beside"))
+    pair.save_pretrained(tmp_path / "pair")
+    how: dict[str, Any] = {"model": tmp_path / "pair", "enhancer": {**WINDOWS, "quality": "best"}, **HERE}
+    for steps in (1, 2):
+        tiny_model(steps=steps).save_pretrained(tmp_path / "pair" / "beside")
+        if steps == 1:
+            assert len(scale.enhance_dir(noisy, tmp_path / "out", **how).files) == 4
+    with pytest.raises(ConfigError, match=r"other settings .*companion"):
+        scale.enhance_dir(noisy, tmp_path / "out", **how)
 
 
 def test_results_that_were_removed_are_made_again(noisy: Path, model: Path, tmp_path: Path):
