@@ -1,9 +1,8 @@
 """Cut recorded noises out of games' sounds and other free collections, to train enhancers on more kinds of noise.
 
-    mkdir sources && cd sources
-    apt-get download cdogs-sdl-data && dpkg -x cdogs-sdl-data_*.deb cdogs-sdl-data
-    python recipes/noise_recordings.py --sources sources --output data/noise_recordings
     python recipes/noise_recordings.py --list
+    mkdir sources && (cd sources && apt-get download cdogs-sdl-data && dpkg -x cdogs-sdl-data_*.deb cdogs-sdl-data)
+    python recipes/noise_recordings.py --sources sources --output data/noise_recordings
 
 `recipes/noise_recordings.tsv` names each recording: its source, the path in it, the kind of noise, whether it trains
 or validates, its licence (CC0, CC-BY or alike, never SA, NC, ND or GPL), its author and where the licence is said.
@@ -25,12 +24,13 @@ from zlib import crc32
 
 import numpy as np
 import soundfile
+import soxr
 import typer
-from scipy.signal import resample_poly
 
 from shared.console.command import prepare, run, show
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.files.io import atomic_path
+from speech.audio.files import read_audio
 
 TABLE = Path(__file__).with_suffix(".tsv")
 HIGHEST_RATE = 48000
@@ -91,17 +91,14 @@ def read_trimmed(path: Path) -> tuple[np.ndarray, int]:
     """A recording, mono float32 with a peak of `PEAK` and without silent ends, and its rate; empty where all is silent.
 
     Raises:
-        ConfigError: the file is no audio, or holds numbers that are not finite.
+        DataError: the file is no audio, or holds numbers that are not finite.
     """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ConfigError(f"{path} cannot be read as audio ({error}); get its source again") from error
-    waveform = samples.mean(axis=1)
+    audio = read_audio(path)
+    waveform, rate = audio.waveform.mean(axis=0), audio.sample_rate
     if rate > HIGHEST_RATE:
-        waveform, rate = resample_poly(waveform, HIGHEST_RATE, rate).astype(np.float32), HIGHEST_RATE
+        waveform, rate = soxr.resample(waveform, rate, HIGHEST_RATE), HIGHEST_RATE
     if not np.isfinite(waveform).all():
-        raise ConfigError(f"{path} holds numbers that are not finite; get its source again")
+        raise DataError(f"{path} holds numbers that are not finite; get its source again")
     waveform = waveform - waveform.mean() if len(waveform) else waveform
     peak = float(np.abs(waveform).max(initial=0.0))
     if peak < 1e-4:  # nothing but rounding
