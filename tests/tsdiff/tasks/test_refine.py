@@ -13,6 +13,7 @@ import torch
 from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tests.tsdiff.gaussian_model import gaussian_model
@@ -111,6 +112,16 @@ def test_every_method_brings_a_wrong_forecast_nearer_to_the_truth(trained, metho
     assert 0.3 < refiner.acceptance <= 1
     assert (refiner.acceptance < 1) <= (method in ("mala", "hmc"))
     assert refiner.nfe >= config.steps
+
+
+@pytest.mark.parametrize("method", ["mala", "hmc"])
+def test_a_method_that_accepts_no_step_says_that_it_leaves_the_forecasts_as_they_are(trained, method):
+    entries = sines()
+    config = replace(SMALL, method=method, step_size=1000.0)
+    with pytest.warns(Note, match=f"method='{method}' has accepted hardly any of its steps"):
+        found = list(Refiner(trained.model, config).refine(naive(entries), entries))
+    for forecast, base in zip(found, naive(entries), strict=True):
+        np.testing.assert_allclose(forecast.samples, np.repeat(base.samples, 8, axis=0), rtol=1e-4)
 
 
 def test_forecasts_carry_name_start_and_shape(trained):

@@ -11,6 +11,7 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from torch import Tensor
 
+from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.samplers.mcmc import (
     Evaluation,
@@ -31,6 +32,9 @@ from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.gaps import bridge
 from tsdiff.windows.series import observed_series
 from tsdiff.windows.short import ShortSeries
+
+_HARDLY = 0.01
+"""Share of accepted steps below which nothing is refined."""
 
 
 class Refiner:
@@ -80,11 +84,18 @@ class Refiner:
         short = ShortSeries(config)
         read = (observed_series(e, config, name, config.prediction_length) for name, e in named_entries(dataset))
         pairs = matched(forecasts, read, config.prediction_length)
+        accepted: list[float] = []
         while group := list(islice(pairs, at_once)):
             for base, samples in zip(group, self._refined(group), strict=True):
                 short.see(base.series.name, len(base.series))
                 yield as_forecast(base.series, samples)
+            accepted.append(self.acceptance)
         short.tell()
+        if accepted and max(accepted) < _HARDLY:
+            tell(
+                f"method={self.config.method!r} has accepted hardly any of its steps, and leaves the forecasts as they "
+                "came; take another method, or in Python a smaller step_size"
+            )
 
     def _refined(self, group: list[BaseForecast]) -> np.ndarray:
         """Samples (items, num_samples, prediction_length, channels) in the series' units."""
