@@ -182,7 +182,7 @@ def injected_metrics(
     try:
         injected = inject(entries, config, watched.held_out)
     except DataError as error:
-        note(f"not evaluated: {error}")
+        note(f"not evaluated: {error}; --windows holds out more")
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # they are of the same series, and have been said
