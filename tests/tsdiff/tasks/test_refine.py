@@ -362,6 +362,8 @@ def test_forecasts_of_other_series_are_refused_by_name(trained):
         ([first, second, second], "there are 2 series but more forecasts"),
         (pd.DataFrame({"mean": [1.0], "0.5": [1.0]}), "base forecast 0 is a str; give GluonTS forecasts"),
         ([first.samples, second.samples], "base forecast 0 is a ndarray; give GluonTS forecasts"),
+        (first, "a SampleForecast is no list of forecasts; give one base forecast for each series"),
+        (None, "a NoneType is no list of forecasts"),
     ):
         with pytest.raises(DataError, match=message):
             refined(trained, forecasts, entries)
@@ -373,6 +375,7 @@ def test_forecasts_of_other_series_are_refused_by_name(trained):
         (lambda e: forecast_of(np.ones((3, HORIZON)), e, start_date=e["start"] + 190), "starts at 2024-01-08 22"),
         (lambda e: forecast_of(np.ones((3, HORIZON + 1)), e), "'s0' has 9 steps, the model refines 8"),
         (lambda e: forecast_of(np.full((3, HORIZON), np.nan), e), "'s0' holds nan at step 0"),
+        (lambda e: forecast_of(np.ones((0, HORIZON)), e), "'s0' has no samples"),
         (lambda e: forecast_of(np.full((3, HORIZON), np.inf), e), "'s0' holds inf at step 0"),
         (lambda e: forecast_of(np.full((3, HORIZON), 1e300), e), "series 's0' is not finite"),
     ],
@@ -419,3 +422,5 @@ def test_settings_that_cannot_be_are_refused(change, message):
 def test_settings_that_are_none_are_told_what_to_be(trained: TSDiffPredictor):
     with pytest.raises(ConfigError, match=r"config=\{'steps': 3\}: need a RefineConfig, such as RefineConfig\(steps"):
         trained.refine([], [], {"steps": 3})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"need a TSDiff, such as a predictor's \.model; or call predictor\.refine"):
+        Refiner(trained)  # type: ignore[arg-type]

@@ -49,10 +49,12 @@ class Refiner:
         config: how to refine.
 
     Raises:
-        ConfigError: the model's noise has a colour.
+        ConfigError: the model's noise has a colour; or what is no model, or no configuration.
     """
 
     def __init__(self, model: TSDiff, config: RefineConfig | None = None):
+        if not isinstance(model, TSDiff):
+            raise ConfigError(f"model={model!r}: need a TSDiff, such as a predictor's .model; or call predictor.refine")
         if model.sde.noise is not None:
             raise ConfigError(f"refinement by a model with {model.sde.noise}: its energy is of white noise; take one")
         if not isinstance(config, RefineConfig | None):
