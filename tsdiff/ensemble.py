@@ -21,7 +21,7 @@ from shared.random import derive_seed
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.faces.frames import FrameCalls
-from tsdiff.faces.saved import ENSEMBLE, forget_others, write_kind
+from tsdiff.faces.saved import ENSEMBLE, replacing, write_kind
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
@@ -119,13 +119,11 @@ class EnsemblePredictor(FrameCalls):
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write every member into a folder of its own, in `path`."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_kind(path, self)
-        for place, member in enumerate(self.members):
-            member.serialize(path / str(place))
-        write_json(path / ENSEMBLE, {"members": len(self.members)})
-        forget_others(path, ENSEMBLE)
+        with replacing(Path(path), ENSEMBLE) as made:
+            write_kind(made, self)
+            for place, member in enumerate(self.members):
+                member.serialize(made / str(place))
+            write_json(made / ENSEMBLE, {"members": len(self.members)})
 
     @classmethod
     def deserialize(

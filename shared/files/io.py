@@ -123,6 +123,8 @@ def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple
         path = parent / f"{UNFINISHED}{secrets.token_hex(6)}{suffix}"
         if folder:
             path.mkdir()
+            if fcntl is None:  # Windows opens no folder
+                return path, None
             handle = os.open(path, os.O_RDONLY)
         else:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

@@ -161,6 +161,22 @@ def test_a_payday_is_no_anomaly_unless_the_calendar_is_left_out(tmp_path: Path, 
     assert (late.max() < 2) == (word == "--calendar")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--method", "forecast"], "--method forecast: a model that is trained here has no anchors"),
+        (["--no-calendar"], "--calendar, --no-calendar: scores by elbo know no calendar"),
+    ],
+)
+def test_what_a_model_without_anchors_cannot_be_scored_by_is_refused_before_its_training(
+    given: list[str], message: str, tmp_path: Path
+) -> None:
+    ran = run("--data", written(table(600), tmp_path), "--output", tmp_path / "out", *TINY, *given)
+    assert ran.exit_code == 1
+    assert message in str(ran.exception)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_simple_detector_that_needs_more_than_there_is_does_not_end_the_run(tmp_path: Path) -> None:
     ran = run("--data", written(table(45, "a", "W"), tmp_path), "--output", tmp_path / "out")
     assert ran.exit_code == 0, ran.output

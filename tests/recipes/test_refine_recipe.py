@@ -44,6 +44,11 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data.csv"
 
 
+def test_no_steps_are_refused_by_the_name_of_their_option():
+    with pytest.raises(ConfigError, match="--refine-steps=0: need a whole number"):
+        Refine(refine_steps=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("choose", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_scores_before_and_after(data, tmp_path, choose):

@@ -116,6 +116,20 @@ def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     assert "takes 1 dynamic covariates" in other.said
 
 
+@pytest.mark.parametrize("verb", ["forecast", "impute", "refine", "anomaly"])
+def test_series_of_one_name_are_refused_where_results_go_by_it(verb, tmp_path):
+    """As 1 and "1" have. Those of another length took what was trained on for held out, or ended the run."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "metadata.json").write_text(json.dumps({"freq": "D", "prediction_length": 6}))
+    series = [(1, 60), ("2", 60), ("1", 40)]
+    lines = [{"item_id": name, "start": "2024-01-01", "target": [n % 7 for n in range(days)]} for name, days in series]
+    (tmp_path / "train" / "data.json").write_text("\n".join(map(json.dumps, lines)))
+    options = ["--data", str(tmp_path), "--prediction-length", "6", "--output", str(tmp_path / "out")]
+    ran = CliRunner().invoke(application(), [verb, *options])
+    assert ran.exit_code == 1
+    assert str(ran.exception).startswith("2 series have the item_id '1'; give each its own")
+
+
 @pytest.mark.slow
 def test_features_of_a_folder_that_the_bundled_model_does_not_take_are_left_out(recipes):
     """Nearly every folder in GluonTS's layout has a category for each series."""

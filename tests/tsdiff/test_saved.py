@@ -287,3 +287,48 @@ def test_a_full_disk_leaves_every_file_of_an_earlier_forecaster_whole(tmp_path: 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert repr(Predictor.deserialize(tmp_path)) == repr(predictor)
+
+
+def ensemble_of(*members: TSDiffPredictor) -> EnsemblePredictor:
+    return EnsemblePredictor(members)
+
+
+def pool_of(*members: TSDiffPredictor) -> AutoPredictor:
+    return AutoPredictor([Member(f"model {place}", place + 1.0, one) for place, one in enumerate(members)])
+
+
+@pytest.mark.parametrize("kind", [ensemble_of, pool_of])
+@pytest.mark.parametrize("then", [ensemble_of, pool_of])
+def test_several_forecasters_written_over_others_by_half_leave_those_as_they_were(kind, then, tmp_path: Path):
+    kind(random_predictor(0), random_predictor(1)).serialize(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    small, large = random_predictor(2), random_predictor(3, backbone=S4DConfig(patch=4, width=64, blocks=1, state=2))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = max(len(content) for content in before.values()) + 5000  # the small model fits, the large one does not
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+            then(small, large).serialize(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("kind", [ensemble_of, pool_of])
+def test_several_forecasters_that_were_stopped_while_they_changed_places_are_refused(kind, tmp_path: Path):
+    kind(random_predictor(0), random_predictor(1)).serialize(tmp_path)
+    (tmp_path / "1" / "config.json").unlink()
+    (tmp_path / "1" / "config.json").mkdir()  # which no file may replace
+    (tmp_path / "0" / "notes.txt").write_text("kept")
+    new = kind(random_predictor(2), random_predictor(3))
+    with pytest.raises(OSError, match=r"config\.json"):
+        new.serialize(tmp_path)
+    with pytest.raises(CheckpointError, match="serialize it again"):
+        Predictor.deserialize(tmp_path)
+    with pytest.raises(CheckpointError, match=re.escape(str(tmp_path))):
+        TSDiffPredictor.from_pretrained(tmp_path)
+    (tmp_path / "1" / "config.json").rmdir()
+    new.serialize(tmp_path)
+    assert repr(Predictor.deserialize(tmp_path)) == repr(new)
+    assert (tmp_path / "0" / "notes.txt").read_text() == "kept"
+    assert not list(tmp_path.glob(".unfinished-*"))

@@ -24,7 +24,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
-from tsdiff.faces.saved import AUTO, forget_others, write_kind
+from tsdiff.faces.saved import AUTO, replacing, write_kind
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
@@ -159,20 +159,18 @@ class AutoPredictor(FrameCalls):
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write every model into a folder of its own in `path`, and how they are pooled."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_kind(path, self)
         members = []
-        for place, one in enumerate(self.members):
-            about: dict[str, Any] = {"name": one.name, "share": one.share}
-            if isinstance(one.predictor, Guard):
-                about["guard"] = asdict(one.predictor)
-            else:
-                one.predictor.serialize(path / str(place))
-            members.append(about)
-        own = {name: getattr(self.sampling, name) for name in _OWN}
-        write_json(path / AUTO, {"members": members, "sampling": own, "report": self.report.as_dict()})
-        forget_others(path, AUTO)
+        with replacing(Path(path), AUTO) as made:
+            write_kind(made, self)
+            for place, one in enumerate(self.members):
+                about: dict[str, Any] = {"name": one.name, "share": one.share}
+                if isinstance(one.predictor, Guard):
+                    about["guard"] = asdict(one.predictor)
+                else:
+                    one.predictor.serialize(made / str(place))
+                members.append(about)
+            own = {name: getattr(self.sampling, name) for name in _OWN}
+            write_json(made / AUTO, {"members": members, "sampling": own, "report": self.report.as_dict()})
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
         """`serialize`, for `from_pretrained` and the commands' --model."""

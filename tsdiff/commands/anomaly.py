@@ -11,13 +11,14 @@ import numpy as np
 
 from shared.console.command import claim_output, note, prepare, show, status
 from shared.console.notes import Note
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.entries import counted, read_series
 from tsdiff.data.series import summarised
+from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import (
     DetectionMetrics,
@@ -32,6 +33,7 @@ from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.injection import InjectionConfig, inject
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
+    Method,
     ScoringSettings,
     SeriesScores,
     Thresholds,
@@ -180,7 +182,7 @@ def injected_metrics(
     try:
         injected = inject(entries, config, watched.held_out)
     except DataError as error:
-        note(f"not evaluated: {error}")
+        note(f"not evaluated: {error}; --windows holds out more")
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Note)  # they are of the same series, and have been said
@@ -278,6 +280,28 @@ def evaluation_text(
     )
 
 
+def method_of(options: Anomaly, model: TSDiff | None = None) -> Method:
+    """How steps are scored; without a model by one that is to be trained, which has no anchors.
+
+    Raises:
+        ConfigError: a method that the model cannot be scored by, or a calendar, of which that method knows nothing.
+    """
+    usual = "elbo" if model is None else usual_method(model)
+    method = options.method or usual
+    if method == "forecast" != usual:
+        whose = "a model that is trained here" if model is None else "this model"
+        raise ConfigError(
+            f"--method forecast: {whose} has no anchors to forecast by, as the bundled one has; give --no-train, or "
+            "leave --method out"
+        )
+    if method != "forecast" and options.calendar_days is not None:
+        raise ConfigError(
+            f"--calendar, --no-calendar: scores by {method} know no calendar, those by forecasts do; leave it out, or "
+            "give --no-train, which takes the bundled model"
+        )
+    return method
+
+
 def main(options: Anomaly) -> None:
     """Train TSDiff, score every step, and measure what injected anomalies are found."""
     if options.is_scaled:
@@ -292,8 +316,10 @@ def main(options: Anomaly) -> None:
     ranking_scores()
     claim_output(output)
     job = load_watch_job(options)
+    if job.model is None:
+        method_of(options)  # before the training, for what it refuses
     predictor, seconds = predictor_for(job, options)
-    method = options.method or usual_method(predictor.model)
+    method = method_of(options, predictor.model)
     stride = options.stride if method == "forecast" else options.stride or job.prediction_length
     settings = scoring(method, stride, seed, options.calendar_days)
     write_results(job, predictor, output, settings, injection, options.quantile, options.reference, seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,6 +123,8 @@ def load_job(
             windows = max(1, int(share * usual // checked(Count, prediction_length=horizon)))
     if isinstance(options, Model) and options.idle:
         note(f"{', '.join(options.idle)} left out: no model is trained anew")
+    if isinstance(options, Forecast | Impute | Refine | Anomaly):
+        _refuse_twins(series)
     model = getattr(options, "chosen", None) or (_without_training(options, series) if data is not None else None)
     work = "fills gaps" if isinstance(options, Impute) else "forecasts" if forecast_only else None
     if isinstance(options, Impute) and not options.hide and model is not None:
@@ -142,6 +145,19 @@ def load_job(
         for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
             note(line)
     return Job(series, split, horizon, data is None, model)
+
+
+def _refuse_twins(series: SeriesSet) -> None:
+    """Raise DataError if two series have the same name, by which the tables of results tell them apart; those of a
+    table have names of their own."""
+    counts = Counter(str(entry["item_id"]) for entry in series)
+    twins = [name for name, count in counts.items() if count > 1]
+    if twins:
+        more = f", and {len(twins) - 1} more of {counted(len(counts), 'name', 'names')} too" if len(twins) > 1 else ""
+        raise DataError(
+            f"{counts[twins[0]]} series have the item_id {twins[0]!r}{more}; give each its own, or leave item_id out, "
+            "which numbers them"
+        )
 
 
 def _without_training(options: Series, series: SeriesSet) -> str | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from typer import Option
 
-from shared.checks import Duration, Level, Portion, Positive, checked
+from shared.checks import Count, Duration, Level, Portion, Positive, checked
 from shared.console.options import Changes, Hardware, Measures, Output, Retrain, settings_option
 from shared.errors import ConfigError
 from shared.scale.options import Together
@@ -138,7 +138,7 @@ class Refine(Machine, Draws, Untrained, Series):
     prior: Annotated[Literal["mse", "quantile"], Option(help="How samples are held to the base forecast.")] = "quantile"
     prior_scale: Annotated[float, Option(help="How strongly.")] = 0.3
     log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
-    refine_steps: Annotated[int, Option(help="Steps of the refinement.")] = 12
+    refine_steps: Annotated[Count, Option(help="Steps of the refinement.")] = 12
     choose: Annotated[
         bool, Option("--choose", help="Choose settings, or to leave a base as it is, on the last training horizon.")
     ] = False

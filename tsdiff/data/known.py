@@ -290,6 +290,7 @@ def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequenc
     frame = with_levels(frame, item, time)
     times, _ = times_of(frame, time if time in frame.columns or time == frame.index.name else None)
     made = frame[list(columns)].reset_index(drop=True)
+    made.columns = pd.Index(columns, tupleize_cols=False)  # names of several levels are tuples
     if item is not None:
         if item not in frame.columns:
             raise DataError(f"future_df has no column {item!r} of ids, which df has; repeat its rows for each id")

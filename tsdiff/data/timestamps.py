@@ -55,7 +55,10 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
         DataError: Numbers, missing values, text that is no date, or day and month that cannot be told apart.
     """
     if isinstance(values.dtype, pd.PeriodDtype):
-        values = values.dt.to_timestamp()
+        try:
+            values = values.dt.to_timestamp()
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise _beyond(name) from error
     if pd.api.types.is_numeric_dtype(values.dtype):
         first = next(iter(values.dropna()), 0)
         digits = len(f"{first:.0f}")
@@ -78,7 +81,7 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
     try:
         parsed = _to_datetime(values, name).as_unit("ns")
     except pd.errors.OutOfBoundsDatetime as error:
-        raise DataError(f"column {name!r} holds times outside the years 1678 to 2261; leave those rows out") from error
+        raise _beyond(name) from error
     if parsed.tz is None:
         return parsed, Zone(), []
     offsets = _offsets_differ(values)
@@ -98,6 +101,10 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
     if (utc != utc.floor("h")).any():  # otherwise hours of UTC, which a zone of half hours has at half past
         minutes = pd.Timedelta((clock[0] - utc[0]) % pd.Timedelta("1h"))
     return utc + minutes, Zone(parsed.tz, minutes=minutes), [lost] * offsets
+
+
+def _beyond(name: str) -> DataError:
+    return DataError(f"column {name!r} holds times outside the years 1678 to 2261; leave those rows out")
 
 
 def looks_dated(values: pd.Series) -> bool:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from annotated_types import MinLen
 
 from shared.checks import DISTINCT, Checked, Count, Natural
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.experiment import Hardware, HardwareSettings, read_settings
 from shared.files.settings import merged, plain, write_yaml
 from shared.flow_maps import FlowMapSetting
@@ -128,7 +129,8 @@ def load_experiment_data(settings: DataSettings) -> ExperimentData:
 
     Raises:
         ConfigError: prediction_length is neither given nor known, or does not fit a known set.
-        DataError: see `load_dataset` and `split`.
+        DataError: see `load_dataset` and `split`; or no value of the test windows, or of those for validation, is
+            observed.
     """
     if settings.name in PAPER_SETS:
         known = PAPER_SETS[settings.name]
@@ -164,11 +166,22 @@ def load_experiment_data(settings: DataSettings) -> ExperimentData:
 
 
 def _with_validation(series: SeriesSet, test: Any, horizon: int, windows: int) -> ExperimentData:
+    _refuse_unobserved(test, "test")
     if not windows:
         return ExperimentData(series, WindowSplit(series, test, {}, before_test=series), horizon)
     parts = split(series, horizon, windows)
+    _refuse_unobserved(parts.test, "validation")
     made = WindowSplit(parts.train, test, parts.skipped, parts.test, series)
     return ExperimentData(series, made, horizon)
+
+
+def _refuse_unobserved(windows: Any, what: str) -> None:
+    """Raise DataError, before a training, if no window holds an observed value to be scored on."""
+    if all(np.isnan(label["target"]).all() for label in windows.label):
+        raise DataError(
+            f"the {what} windows, cut off the end of each series, hold no observed value; cut off what is missing "
+            f"there, or hold out more by data.{what}_windows"
+        )
 
 
 def read_experiment(

@@ -110,6 +110,8 @@ class JointCalls(Predictor):
         if not sums:
             raise ConfigError("sums is empty; name the parts of each, or take predict_df")
         named = {str(name): _parts(name, parts) for name, parts in sums.items()}
+        if len(named) < len(sums):
+            raise ConfigError(f"sums: two of {', '.join(map(repr, sums))} are the same as text; rename one")
         job = self._job(df, future_df, options, aside=named)
         tell_changes(job.series.origin, job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
@@ -148,7 +150,8 @@ def _parts(name: Any, parts: Any) -> list[str]:
     """
     if isinstance(parts, Mapping):
         raise ConfigError(f"sums: {name!r} has weights, and each part counts once; give their names alone")
-    return [parts] if isinstance(parts, str) else [str(part) for part in parts]
+    alone = isinstance(parts, str) or not isinstance(parts, Iterable)
+    return [str(parts)] if alone else [str(part) for part in parts]
 
 
 def _tell_given(series: Iterable[Entry], parts: Mapping[str, Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shared.checks import Count, checked
 from shared.diagnostics import Diagnosis, DiagnosisSettings, diagnose
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, Series
 from tsdiff.model.model import TSDiff
 from tsdiff.windows.conditioning import Place, Windows
@@ -42,8 +42,10 @@ def diagnose_model(
 
     Raises:
         DataError: no series holds an observed value, or one cannot be used.
-        ConfigError: see `shared.diagnostics.diagnose`.
+        ConfigError: see `shared.diagnostics.diagnose`; or what is no model.
     """
+    if not isinstance(model, TSDiff):
+        raise ConfigError(f"model={model!r}: need a TSDiff, such as a predictor's .model")
     config = model.config
     series = list(islice(trainable_series(dataset, config), _MOST_SERIES))
     if not series:

@@ -10,6 +10,7 @@ samples, so that nothing is trained; the published method takes other drifts too
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from shared.checks import Checked, Count, Natural, Positive, checked
+from shared.checks import Checked, Count, Finite, Natural, Positive, checked
 from shared.errors import ConfigError, DataError
 from shared.random import natural
 from tsdiff.data.columns import column_of, numbers_of
@@ -68,18 +69,23 @@ class Reference:
     diffusion: float
 
     def over(self, time: float) -> Transition:
-        """The transition over some time (Van Loan 1978)."""
+        """The transition over some time: that of a short one (Van Loan 1978), doubled, since the integral of a long one
+        cancels where one rate is much larger than another."""
         from scipy.linalg import expm
 
         d = len(self.offset)
+        times = max(0, math.ceil(math.log2(max(time * float(np.linalg.norm(self.matrix)), 1.0))))
+        short = time / 2**times
         drift = np.zeros((d + 1, d + 1))
         drift[:d, :d], drift[:d, d] = self.matrix, self.offset
-        moved = expm(drift * time)
+        end = expm(drift * short)
         block = np.zeros((2 * d, 2 * d))
         block[:d, :d], block[:d, d:], block[d:, d:] = -self.matrix, self.diffusion * np.eye(d), self.matrix.T
-        parts = expm(block * time)
-        spread = parts[d:, d:].T @ parts[:d, d:]
-        return Transition(moved[:d, :d], moved[:d, d], (spread + spread.T) / 2)
+        parts = expm(block * short)
+        kept, moved, spread = end[:d, :d], end[:d, d], parts[d:, d:].T @ parts[:d, d:]
+        for _ in range(times):
+            kept, moved, spread = kept @ kept, kept @ moved + moved, kept @ spread @ kept.T + spread
+        return Transition(kept, moved, (spread + spread.T) / 2)
 
     def between(
         self, x: np.ndarray, y: np.ndarray, before: float, after: float, rng: np.random.Generator
@@ -167,8 +173,9 @@ class Population:
         """The population at a time between snapshots, by their bridge, or after the last, by the reference, (count, d).
 
         Raises:
-            ConfigError: a time before the first snapshot.
+            ConfigError: a time before the first snapshot, or so late that the dynamics leave what numbers hold.
         """
+        time = checked(Finite, time=time)
         if not time >= self.times[0]:
             raise ConfigError(f"time={time}: the first snapshot is of {self.times[0]}, and nothing is known before it")
         rng = np.random.default_rng([natural(seed), 2])
@@ -177,7 +184,10 @@ class Population:
             return members[self.times.index(time)]
         gap = int(np.searchsorted(self.times, time)) - 1
         if gap == len(self.couplings):
-            ahead = self.reference.over(time - self.times[-1])
+            with np.errstate(over="ignore", invalid="ignore"):
+                ahead = self.reference.over(time - self.times[-1])
+            if not all(np.isfinite(part).all() for part in (ahead.kept, ahead.moved, ahead.spread)):
+                raise ConfigError(f"time={time}: the dynamics grow beyond all numbers by then; take an earlier one")
             return members[-1] @ ahead.kept.T + ahead.moved + _noise(ahead.spread, members[-1].shape, rng)
         start, end = self.times[gap : gap + 2]
         return self.reference.between(members[gap], members[gap + 1], time - start, end - time, rng)
@@ -196,6 +206,8 @@ def fit_population(snapshots: Sequence[np.ndarray], times: Sequence[float], sett
             not agree in their number of quantities.
         ConfigError: a diffusion too small for samples to reach each other, or quantities that depend on each other.
     """
+    if not isinstance(settings, PopulationSettings):
+        raise ConfigError(f"settings={settings!r}: need PopulationSettings(diffusion=…)")
     samples, at = _checked_snapshots(snapshots, times)
     d = samples[0].shape[1]
     reference = Reference(np.zeros((d, d)), np.zeros(d), settings.diffusion)
@@ -279,9 +291,11 @@ def snapshots_of(frame: pd.DataFrame, time: str, columns: str | Sequence[str]) -
         DataError: a column is missing, twice there or not of numbers, times are not numbers, or a value is missing.
     """
     columns = listed(columns)
+    if not columns:
+        raise DataError("columns is empty; name those of the quantities")
     missing = [name for name in (time, *columns) if name not in frame]
     if missing:
-        raise DataError(f"no column {', '.join(missing)}; there are {', '.join(map(str, frame))}")
+        raise DataError(f"no column {', '.join(map(str, missing))}; there are {', '.join(map(str, frame))}")
     found = {name: column_of(frame, name) for name in (time, *columns)}
     if found[time].dtype.kind not in "iuf":
         raise DataError(f"times of type {found[time].dtype}: give numbers, such as hours since the first snapshot")
@@ -300,9 +314,14 @@ def snapshots_of(frame: pd.DataFrame, time: str, columns: str | Sequence[str]) -
 def _checked_snapshots(
     snapshots: Sequence[np.ndarray], times: Sequence[float]
 ) -> tuple[tuple[np.ndarray, ...], tuple[float, ...]]:
-    samples = [np.asarray(one, dtype=np.float64) for one in snapshots]
+    try:
+        samples = [np.asarray(one, dtype=np.float64) for one in snapshots]
+        at = tuple(float(time) for time in times)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"snapshots and times of numbers are taken, times such as hours since the first snapshot ({error})"
+        ) from error
     samples = [one[:, None] if one.ndim == 1 else one for one in samples]
-    at = tuple(float(time) for time in times)
     if len(samples) < 2 or len(at) != len(samples):
         raise DataError(f"{len(samples)} snapshots at {len(at)} times: need two or more, and a time for each")
     if not np.isfinite(at).all() or any(before >= after for before, after in pairwise(at)):

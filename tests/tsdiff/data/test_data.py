@@ -434,7 +434,15 @@ def test_periods_keep_their_own_frequency():
     assert (series.freq, series[0]["start"], series.stamp) == ("W-MON", periods[0], "start")
 
 
-def test_times_beyond_what_pandas_counts_are_refused():
-    stamps = np.array(["1500-01-01", "1501-01-01", "1502-01-01"], dtype="datetime64[s]")
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        np.array(["1500-01-01", "1501-01-01", "1502-01-01"], dtype="datetime64[s]"),
+        pd.period_range("1500", periods=3, freq="Y"),
+        pd.period_range("1659-01", periods=3, freq="M").astype(object),
+    ],
+    ids=["times", "periods", "periods as objects"],
+)
+def test_times_beyond_what_pandas_counts_are_refused(stamps):
     with pytest.raises(DataError, match="outside the years 1678 to 2261"):
-        series_from_frame(pd.DataFrame({"timestamp": stamps, "target": 1.0}), freq="Y")
+        series_from_frame(pd.DataFrame({"timestamp": stamps, "target": 1.0}))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.experiment import HARDWARE
 from shared.training.config import TrainingConfig
 from tests.recipes.harness import Recipes
@@ -278,6 +278,21 @@ def test_an_unknown_guidance_is_refused_before_a_training(tmp_path: Path, table:
     assert isinstance(made.exception, ConfigError)
     assert "guidance: 'rms': choose one of mse, quantile, robust" in str(made.exception)
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("last", [8, 16])
+def test_windows_without_a_value_are_refused_before_a_training(tmp_path: Path, table: Path, last: int):
+    frame = pd.read_csv(table)
+    frame.loc[len(frame) - last : len(frame) - last + 7, ["a", "b"]] = np.nan
+    frame.to_csv(tmp_path / "gap.csv", index=False)
+    options = sets(
+        [f"data.name={tmp_path / 'gap.csv'}", "data.prediction_length=8", "data.validation_windows=1", *TINY]
+    )
+    made = CliRunner().invoke(application(), ["train", *options, "--output", str(tmp_path / "out")])
+    assert isinstance(made.exception, DataError)
+    what = "test" if last == 8 else "validation"
+    assert str(made.exception).startswith(f"the {what} windows, cut off the end of each series, hold no observed value")
+    assert not (tmp_path / "out/model").exists()
 
 
 def test_a_way_to_tune_that_cannot_be_is_refused_before_a_training(tmp_path: Path, table: Path):

@@ -474,6 +474,15 @@ def test_covariates_of_a_wide_frame_are_those_of_all_series(default):
     assert min(made.attrs["covariates"].values()) > 0.3
 
 
+def test_covariates_of_a_wide_frame_may_have_names_of_several_levels(default):
+    days = pd.date_range("2024-01-01", periods=40, name="day")
+    names = pd.MultiIndex.from_tuples([("sold", "a"), ("sold", "b"), ("shown", "price")])
+    past = pd.DataFrame(np.random.default_rng(0).normal(10, 1, size=(40, 3)), days, names)
+    future = pd.DataFrame({("shown", "price"): [10.0, 11.0]}, days[-2:] + pd.Timedelta(days=2))
+    table = default.predict_df(past, future, prediction_length=2, num_samples=2)
+    assert table["item_id"].tolist() == [("sold", "a")] * 2 + [("sold", "b")] * 2
+
+
 def test_covariates_that_are_missing_ahead_are_named_with_ids_and_times(default):
     past, future, _ = promoted()
     lacking = future.drop(index=future.index[[3, 12]])

@@ -255,6 +255,14 @@ def test_the_frame_has_a_row_a_step() -> None:
         anomalies_to_frame([])
 
 
+def test_parts_are_counted_from_the_end_where_their_first_step_is_negative() -> None:
+    whole = scored("a", [1.0, 2.0, 3.0, 4.0])
+    for since, first in ((1, 1), (-1, 3), (-9, 0)):
+        part = whole.since(since)
+        assert (part.start, part.score.tolist()) == (START + first, [1.0, 2.0, 3.0, 4.0][first:])
+    assert whole.before(-1).score.tolist() == [1.0, 2.0, 3.0]
+
+
 def test_stretches_of_flags() -> None:
     assert stretches(np.array([1, 1, 0, 0, 1, 0, 1], dtype=bool)) == [(0, 2), (4, 5), (6, 7)]
     assert stretches(np.zeros(3, dtype=bool)) == []
@@ -321,6 +329,11 @@ def test_what_cannot_be_scored(trained: TSDiffPredictor) -> None:
         anomaly_scores(trained, [])
     with pytest.raises(ConfigError, match=r"no anchors to score by \(scaling='mean'\)"):
         anomaly_scores(trained, good, ForecastScoring())
+    for settings in ("forecast", {"steps": 24}):  # as --method has it
+        with pytest.raises(ConfigError, match=r"need ForecastScoring\(\) or LikelihoodSettings\(\)"):
+            anomaly_scores(trained, good, settings)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="model='default': need a model or the predictor around it"):
+        anomaly_scores("default", good)  # type: ignore[arg-type]
     conditional = tiny_estimator(steps=2, conditional=True).train(sines(), progress=False)
     with pytest.raises(ConfigError, match="conditional"):
         anomaly_scores(conditional, good)

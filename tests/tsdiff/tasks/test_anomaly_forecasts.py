@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiffPredictor
@@ -267,8 +268,20 @@ def test_short_series_are_scored_as_far_as_something_is_known(default: TSDiffPre
     for count, known in ((2, 1), (5, 2), (40, 8)):
         (found,) = anomaly_scores(adapted, {**sines(1, 60)[0], "target": noise(count)})
         assert np.flatnonzero(np.isfinite(found.score)).tolist() == list(range(known, count))
-    with pytest.raises(DataError, match="none of 1 series could be scored: a forecast needs a value before"):
-        anomaly_scores(adapted, {**sines(1, 60)[0], "target": np.array([np.nan, 3.0])})
+    for target in ([np.nan, 3.0], [3.0]):
+        with (
+            pytest.warns(Note, match="series 's0' has no score"),
+            pytest.raises(DataError, match="none of 1 series could be scored: a forecast needs a value before"),
+        ):
+            anomaly_scores(adapted, {**sines(1, 60)[0], "target": np.array(target)})
+
+
+def test_a_series_of_one_value_does_not_end_the_scoring_of_others(default: TSDiffPredictor) -> None:
+    one, other = sines(2, 60)
+    with pytest.warns(Note, match="series 's0' has no score"):
+        alone, found = anomaly_scores(default.adapted("h", 6), [{**one, "target": one["target"][:1]}, other])
+    assert np.isnan(alone.score).tolist() == [True]
+    assert np.isfinite(found.score).sum() == 52
 
 
 def test_settings_that_make_no_sense() -> None:

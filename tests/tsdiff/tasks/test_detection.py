@@ -76,6 +76,8 @@ def test_what_does_not_match() -> None:
         evaluate_detection([np.zeros(3)], [labelled(3), labelled(3)])
     with pytest.raises(DataError, match="'a'"):
         evaluate_detection([np.zeros(4)], [labelled(3)])
+    with pytest.raises(DataError, match="no series to evaluate"):
+        evaluate_detection([], [])
 
 
 def noisy(length: int = 2000) -> np.ndarray:
@@ -131,6 +133,7 @@ def test_settings_that_cannot_be() -> None:
         lambda: seasonal_naive_scores(np.zeros(5), 0),
         lambda: seasonal_median_scores(np.zeros(5), 0),
         lambda: rolling_z_scores(np.zeros(5), 1),
+        lambda: rolling_z_scores(np.zeros(5), 2.5),  # type: ignore[arg-type]
     ):
         with pytest.raises(ConfigError):
             call()

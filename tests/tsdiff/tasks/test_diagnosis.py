@@ -100,6 +100,11 @@ def test_series_that_give_no_windows() -> None:
         diagnose_model(made(MODELS["s4d"]()), sines(), BRIEF, windows=0)
 
 
+def test_a_predictor_in_place_of_its_model_is_told(trained: TSDiffPredictor) -> None:
+    with pytest.raises(ConfigError, match=r"need a TSDiff, such as a predictor's \.model"):
+        diagnose_model(trained, sines(1))  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_the_command(tmp_path: Path, trained: TSDiffPredictor) -> None:
     trained.serialize(tmp_path / "model")

@@ -157,6 +157,10 @@ def test_integers_and_series_without_room() -> None:
         inject([entry(wave(5))])
     with pytest.raises(DataError, match="none of 1 series"):
         inject([entry(np.full(300, np.nan))])
+    with pytest.raises(DataError, match="steps in its last 2; give more of these"):
+        inject([entry(wave())], last=2)
+    with pytest.raises(DataError, match="put it into a list"):
+        inject(entry(wave()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def walks(together: float, count: int = 2, length: int = 500) -> np.ndarray:
     return np.cumsum(np.sqrt(together) * common + np.sqrt(1 - together) * own, axis=1)
 
 
-def frame(values: np.ndarray, names: list[str]) -> pd.DataFrame:
+def frame(values: np.ndarray, names: list[str] | list[int]) -> pd.DataFrame:
     days = pd.date_range("2024-01-01", periods=values.shape[1], freq="D")
     return pd.concat(pd.DataFrame({"unique_id": n, "ds": days, "y": row}) for n, row in zip(names, values, strict=True))
 
@@ -220,6 +220,18 @@ def test_a_past_too_short_leaves_paths_as_they_came():
 def test_weights_of_parts_are_refused(naive):
     with pytest.raises(ConfigError, match="'gap' has weights, and each part counts once"):
         naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {"gap": {"a": 1, "b": -1}})
+
+
+def test_one_part_may_be_given_by_itself_whatever_its_kind(naive):
+    table = naive.predict_sums_df(frame(walks(0.5), [1, 2]), {"t": 1})
+    assert table["unique_id"].tolist() == [1] * H + [2] * H + ["t"] * H
+    with pytest.raises(ConfigError, match="'None' is no series and no sum"):
+        naive.predict_sums_df(frame(walks(0.5), [1, 2]), {"t": None})
+
+
+def test_sums_that_have_one_name_as_text_are_refused(naive):
+    with pytest.raises(ConfigError, match="two of 0, '0' are the same as text"):
+        naive.predict_sums_df(frame(walks(0.5), ["a", "b"]), {0: ["a"], "0": ["b"]})
 
 
 @pytest.mark.parametrize("sums", [["a", "b"], "ab"])

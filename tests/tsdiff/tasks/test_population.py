@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import expm, solve_continuous_lyapunov
 
 from shared.errors import ConfigError, DataError
 from tsdiff.tasks.population import PopulationSettings, Reference, coupled, fit_population, refitted, snapshots_of
@@ -164,11 +166,38 @@ GOOD = [normal(0.0, 1.0, 10), normal(1.0, 1.0, 10)]
         ([GOOD[0], np.ones((10, 2))], [0, 1], r"need \(n, 1\)"),
         ([GOOD[0], GOOD[1][:2]], [0, 1], "at least 3"),
         ([GOOD[0], GOOD[1] * math.nan], [0, 1], "leave those individuals out"),
+        (GOOD, list(pd.date_range("2024-01-01", periods=2)), "hours since the first snapshot"),
+        ([np.array(["a", "b", "c"])] * 2, [0, 1], "of numbers are taken"),
     ],
 )
 def test_bad_snapshots_are_refused(snapshots, times, told: str) -> None:
     with pytest.raises(DataError, match=told):
         fit_population(snapshots, times, PopulationSettings(1.0))
+
+
+@pytest.mark.parametrize("time", [0.5, 5.0, 60.0, 1e6])
+def test_transitions_of_rates_that_differ_much_are_exact_however_long(time: float) -> None:
+    """Of 5 units of time the variances were −1e24, and of 800 not a number."""
+    matrix = np.array([[-20.0, 3.0], [0.5, -0.1]])
+    found = Reference(matrix, np.array([1.0, 0.0]), 0.5).over(time)
+    in_the_end, kept = solve_continuous_lyapunov(matrix, -0.5 * np.eye(2)), expm(matrix * time)
+    np.testing.assert_allclose(found.kept, kept, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(found.spread, in_the_end - kept @ in_the_end @ kept.T, rtol=1e-6)
+    np.testing.assert_allclose(found.moved, np.linalg.solve(matrix, (kept - np.eye(2)) @ [1.0, 0.0]), rtol=1e-6)
+
+
+def test_a_time_that_is_none_or_beyond_all_numbers_is_refused() -> None:
+    found = fit_population(GOOD, [0, 1], PopulationSettings(1.0, rounds=0))
+    for time in (math.inf, "noon"):
+        with pytest.raises(ConfigError, match="need a finite number"):
+            found.at(time, 3)  # type: ignore[arg-type]
+    growing = replace(found, reference=Reference(np.eye(1), np.zeros(1), 1.0))
+    with pytest.raises(ConfigError, match="grow beyond all numbers"):
+        growing.at(5000.0, 3)
+    with pytest.raises(ConfigError, match="need PopulationSettings"):
+        fit_population(GOOD, [0, 1], None)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="columns is empty"):
+        snapshots_of(pd.DataFrame({"hour": [0, 1]}), "hour", [])
 
 
 def test_what_cannot_be_found_names_the_remedy() -> None:

@@ -13,6 +13,7 @@ import torch
 from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tests.tsdiff.gaussian_model import gaussian_model
@@ -111,6 +112,16 @@ def test_every_method_brings_a_wrong_forecast_nearer_to_the_truth(trained, metho
     assert 0.3 < refiner.acceptance <= 1
     assert (refiner.acceptance < 1) <= (method in ("mala", "hmc"))
     assert refiner.nfe >= config.steps
+
+
+@pytest.mark.parametrize("method", ["mala", "hmc"])
+def test_a_method_that_accepts_no_step_says_that_it_leaves_the_forecasts_as_they_are(trained, method):
+    entries = sines()
+    config = replace(SMALL, method=method, step_size=1000.0)
+    with pytest.warns(Note, match=f"method='{method}' has accepted hardly any of its steps"):
+        found = list(Refiner(trained.model, config).refine(naive(entries), entries))
+    for forecast, base in zip(found, naive(entries), strict=True):
+        np.testing.assert_allclose(forecast.samples, np.repeat(base.samples, 8, axis=0), rtol=1e-4)
 
 
 def test_forecasts_carry_name_start_and_shape(trained):
@@ -351,6 +362,8 @@ def test_forecasts_of_other_series_are_refused_by_name(trained):
         ([first, second, second], "there are 2 series but more forecasts"),
         (pd.DataFrame({"mean": [1.0], "0.5": [1.0]}), "base forecast 0 is a str; give GluonTS forecasts"),
         ([first.samples, second.samples], "base forecast 0 is a ndarray; give GluonTS forecasts"),
+        (first, "a SampleForecast is no list of forecasts; give one base forecast for each series"),
+        (None, "a NoneType is no list of forecasts"),
     ):
         with pytest.raises(DataError, match=message):
             refined(trained, forecasts, entries)
@@ -362,6 +375,7 @@ def test_forecasts_of_other_series_are_refused_by_name(trained):
         (lambda e: forecast_of(np.ones((3, HORIZON)), e, start_date=e["start"] + 190), "starts at 2024-01-08 22"),
         (lambda e: forecast_of(np.ones((3, HORIZON + 1)), e), "'s0' has 9 steps, the model refines 8"),
         (lambda e: forecast_of(np.full((3, HORIZON), np.nan), e), "'s0' holds nan at step 0"),
+        (lambda e: forecast_of(np.ones((0, HORIZON)), e), "'s0' has no samples"),
         (lambda e: forecast_of(np.full((3, HORIZON), np.inf), e), "'s0' holds inf at step 0"),
         (lambda e: forecast_of(np.full((3, HORIZON), 1e300), e), "series 's0' is not finite"),
     ],
@@ -408,3 +422,5 @@ def test_settings_that_cannot_be_are_refused(change, message):
 def test_settings_that_are_none_are_told_what_to_be(trained: TSDiffPredictor):
     with pytest.raises(ConfigError, match=r"config=\{'steps': 3\}: need a RefineConfig, such as RefineConfig\(steps"):
         trained.refine([], [], {"steps": 3})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"need a TSDiff, such as a predictor's \.model; or call predictor\.refine"):
+        Refiner(trained)  # type: ignore[arg-type]

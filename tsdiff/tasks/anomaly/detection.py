@@ -68,8 +68,10 @@ def evaluate_detection(
         thresholds: one a series.
 
     Raises:
-        DataError: scores that do not match the series.
+        DataError: scores that do not match the series, or no series.
     """
+    if not injected:
+        raise DataError("there is no series to evaluate a detector on")
     if len(scores) != len(injected) or (thresholds is not None and len(thresholds) != len(injected)):
         raise DataError(f"{len(scores)} scores for {len(injected)} series; give one array, and one threshold, for each")
     for score, series in zip(scores, injected, strict=True):
@@ -172,7 +174,7 @@ def rolling_z_scores(target: np.ndarray, window: int) -> np.ndarray:
     Raises:
         ConfigError: window < 2.
     """
-    if window < 2:
+    if checked(Count, window=window) < 2:
         raise ConfigError(f"window={window}: a deviation needs at least two steps")
     series = pd.Series(_series(target))
     around = series.rolling(window, center=True, min_periods=2)

@@ -107,7 +107,7 @@ def forecast_scores(
     """
     mean, deviation, new, size = rolling_forecasts(values, seasons, settings, weighing, start)
     series = pd.Series(values)
-    whole = _usual(series, series.expanding().median().shift(1), max(len(series), 1))
+    whole = _usual(series, series.expanding().median().shift(1), max(len(series), 2))
     # Where no change over so many steps is known yet, the values tell.
     usual, step = (_changes(series, steps).fillna(whole).to_numpy() for steps in (settings.steps, 1))
     unknown = _unknown(values, seasons, settings.steps)

@@ -14,6 +14,7 @@ from annotated_types import MinLen
 from shared.checks import Checked, Count, Natural, Positive
 from shared.errors import DataError
 from shared.random import derive_seed
+from tsdiff.data.entries import named_entries
 
 Kind = Literal["spike", "level_shift", "flatline", "amplitude", "time_shift", "time_warp", "noise_burst", "trend"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -106,14 +107,16 @@ def inject(
         One result a series, in order.
 
     Raises:
-        DataError: no series took an anomaly: all too short, too gappy or constant.
+        DataError: no series took an anomaly: all too short, too gappy or constant; or what is no dataset.
     """
     config = config or InjectionConfig()
-    results = [_injected(entry, str(entry.get("item_id", place)), config, last) for place, entry in enumerate(entries)]
+    results = [_injected(entry, name, config, last) for name, entry in named_entries(entries)]
     if not any(result.anomalies for result in results):
+        where = f"after step {config.margin}" if last is None else f"in its last {last}"
+        more = "longer series" if last is None else "more of these"
         raise DataError(
             f"none of {len(results)} series has room for an anomaly of {config.shortest} to {config.longest} steps "
-            f"after step {config.margin}; give longer series, or shorter anomalies"
+            f"{where}; give {more}, or shorter anomalies"
         )
     return results
 

@@ -74,7 +74,8 @@ class SeriesScores:
     early: np.ndarray | None = None
 
     def since(self, first: int) -> SeriesScores:
-        """The scores from step `first` on."""
+        """The scores from step `first` on; of a negative one, counted from the end."""
+        first = first if first >= 0 else max(0, len(self.score) + first)
         return self._part(slice(first, None), shifted(self.start, first))
 
     def before(self, first: int) -> SeriesScores:
@@ -194,8 +195,15 @@ def anomaly_scores(
 
     Raises:
         DataError: no series can be scored at all; see `series_likelihoods` too.
-        ConfigError: forecasts of a model without anchors, or likelihoods of one that has none.
+        ConfigError: forecasts of a model without anchors, or likelihoods of one that has none; or what is no model, or
+            no such settings.
     """
+    if not isinstance(model, TSDiff) and not isinstance(getattr(model, "model", None), TSDiff):
+        raise ConfigError(
+            f"model={model!r}: need a model or the predictor around it, TSDiffPredictor.from_pretrained('default')"
+        )
+    if not isinstance(settings, ScoringSettings | None):
+        raise ConfigError(f"settings={settings!r}: need ForecastScoring() or LikelihoodSettings(), or None")
     model = model if isinstance(model, TSDiff) else model.model
     settings = settings or scoring(usual_method(model))
     _refuse_unsuited(model, settings)
@@ -369,6 +377,8 @@ def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesS
         seasons = seasons_of(model.config.freq)
         values, start = series.values[:, 0].astype(np.float64), series.start if settings.calendar_days else None
         score, early = forecast_scores(values, seasons, settings, model.weighing, start)
+        if np.isnan(score).all():
+            tell(f"series {series.name!r} has no score: nothing that is to be scored has a value before it")
         return SeriesScores(series.name, series.start, target, score, early=early)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(series_likelihoods(model, series, settings), len(missing))

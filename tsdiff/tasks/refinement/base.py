@@ -32,6 +32,10 @@ def matched(forecasts: Iterable[Forecast], dataset: Iterable[Series], prediction
     Raises:
         DataError: what is no forecast; forecasts and series that differ in number, item, start or horizon.
     """
+    if isinstance(forecasts, Forecast) or not isinstance(forecasts, Iterable):
+        raise DataError(
+            f"a {type(forecasts).__name__} is no list of forecasts; give one base forecast for each series, [forecast]"
+        )
     for place, (forecast, series) in enumerate(zip_longest(forecasts, dataset)):
         if forecast is None or series is None:
             fewer, more = ("forecasts", "series") if forecast is None else ("series", "forecasts")
@@ -89,6 +93,8 @@ def _paths(base: BaseForecast, count: int, by_quantile: bool) -> np.ndarray:
     point = _point(forecast)
     if isinstance(forecast, SampleForecast) or point is not None:
         samples = np.asarray(forecast.samples if point is None else point, dtype=np.float64)
+        if not len(samples):
+            raise DataError(f"the base forecast of series {base.series.name!r} has no samples; give one at least")
         _check_finite(samples, base)
         if by_quantile:
             return np.quantile(samples, quantile_levels(count), axis=0, method="weibull")

@@ -11,6 +11,7 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 from torch import Tensor
 
+from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.samplers.mcmc import (
     Evaluation,
@@ -32,6 +33,9 @@ from tsdiff.windows.gaps import bridge
 from tsdiff.windows.series import observed_series
 from tsdiff.windows.short import ShortSeries
 
+_HARDLY = 0.01
+"""Share of accepted steps below which nothing is refined."""
+
 
 class Refiner:
     """Refines base forecasts.
@@ -45,10 +49,12 @@ class Refiner:
         config: how to refine.
 
     Raises:
-        ConfigError: the model's noise has a colour.
+        ConfigError: the model's noise has a colour; or what is no model, or no configuration.
     """
 
     def __init__(self, model: TSDiff, config: RefineConfig | None = None):
+        if not isinstance(model, TSDiff):
+            raise ConfigError(f"model={model!r}: need a TSDiff, such as a predictor's .model; or call predictor.refine")
         if model.sde.noise is not None:
             raise ConfigError(f"refinement by a model with {model.sde.noise}: its energy is of white noise; take one")
         if not isinstance(config, RefineConfig | None):
@@ -80,11 +86,18 @@ class Refiner:
         short = ShortSeries(config)
         read = (observed_series(e, config, name, config.prediction_length) for name, e in named_entries(dataset))
         pairs = matched(forecasts, read, config.prediction_length)
+        accepted: list[float] = []
         while group := list(islice(pairs, at_once)):
             for base, samples in zip(group, self._refined(group), strict=True):
                 short.see(base.series.name, len(base.series))
                 yield as_forecast(base.series, samples)
+            accepted.append(self.acceptance)
         short.tell()
+        if accepted and max(accepted) < _HARDLY:
+            tell(
+                f"method={self.config.method!r} has accepted hardly any of its steps, and leaves the forecasts as they "
+                "came; take another method, or in Python a smaller step_size"
+            )
 
     def _refined(self, group: list[BaseForecast]) -> np.ndarray:
         """Samples (items, num_samples, prediction_length, channels) in the series' units."""

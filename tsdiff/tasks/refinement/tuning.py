@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice, product
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from shared.sde import DiscreteVPSDE
@@ -120,8 +122,10 @@ def choose_refinement(
     scores: dict[RefineConfig, float] = {}
     changes: dict[RefineConfig, float] = {}
     for config in chosen_from:
-        made = Refiner(model, config).refine(base, inputs) if refine is None else refine(base, inputs, config)
-        refined = list(made)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)  # of trials; the refinement that is chosen tells its own
+            made = Refiner(model, config).refine(base, inputs) if refine is None else refine(base, inputs, config)
+            refined = list(made)
         scores[config] = evaluate(refined, windows).crps
         moved = (np.abs(new.quantile(0.5) - old.quantile(0.5)).sum() for new, old in zip(refined, base, strict=True))
         changes[config] = float(sum(moved))
