@@ -157,7 +157,8 @@ class CalendarTable:
 def _phase(index: pd.PeriodIndex, cycle: str) -> np.ndarray:
     """Position in the cycle, 0 … 1, (length,)."""
     if cycle == "year":
-        return (index.start_time.dayofyear.to_numpy() - 1) / 365.25
+        # By days, which unlike times have no first or last year.
+        return (index.asfreq("D", how="start").dayofyear.to_numpy() - 1) / 365.25
     seconds = index.hour.to_numpy() * 3600 + index.minute.to_numpy() * 60 + index.second.to_numpy()
     if cycle == "hour":
         return (seconds % 3600) / 3600

@@ -366,3 +366,11 @@ def test_business_days_before_the_start_of_a_short_series():
         source = WindowSource([made], config(freq="B"), batch_size=2)
         source.batch(np.random.default_rng(0))
         windows_of(made, config(freq="B"), Statistics())
+
+
+@pytest.mark.parametrize("first", ["1620-02", "2264-02"])
+def test_the_year_of_months_that_no_timestamp_holds_is_known(first):
+    near = pd.Period("2020-02", freq="M")
+    np.testing.assert_array_equal(
+        calendar_features(pd.Period(first, freq="M"), 36, "season"), calendar_features(near, 36, "season")
+    )
