@@ -16,7 +16,7 @@ from speech.data.config import MixConfig
 from speech.data.degrade import reduce_rate
 from speech.data.mixing import MixSource
 
-from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, write_pair
+from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, refuse_inside, write_pair
 
 
 def prepare_mix(
@@ -48,13 +48,13 @@ def prepare_mix(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: the count is below 1, the config asks for what is not there, or `output` holds other pairs or
-            lies in a folder of recordings.
+        ConfigError: the count is below 1, the config asks for what is not there, `output` holds other pairs, or the
+            pairs would lie among recordings.
     """
     if count < 1:
         raise ConfigError(f"count={count}: need at least one mixture")
     output = Path(output)
-    _refuse_inside(output, [*as_folders(clean), *as_folders(noise), *as_folders(rooms or [])])
+    refuse_inside(output, [*as_folders(clean), *as_folders(noise), *as_folders(rooms or [])], [split])
     source = MixSource(clean, noise, rooms, config, simulated_rooms=simulated_rooms, seed=seed)
     settings = {"set": "mix", "seed": seed, "split": split, "config": asdict(config)}
     used = [f"{clip.id} {len(clip)}" for clip in (*source.clips, *source.mixer.noises)]
@@ -95,14 +95,14 @@ def prepare_bandwidth(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: a cutoff is not below half the sample rate, or `output` holds other pairs or lies in a folder of
-            recordings.
+        ConfigError: a cutoff is not below half the sample rate, `output` holds other pairs, or the pairs would lie
+            among recordings.
     """
     if not cutoffs_hz or not all(100 <= cutoff < sample_rate / 2 for cutoff in cutoffs_hz):
         raise ConfigError(f"cutoffs_hz={list(cutoffs_hz)}: need at least one, from 100 to below {sample_rate / 2} Hz")
     output = Path(output)
-    roots = as_folders(clean)
-    _refuse_inside(output, roots)
+    roots = list(dict.fromkeys(as_folders(clean)))
+    refuse_inside(output, roots, [split])
     files = [(_flat_name(path, root, len(roots)), path) for root in roots for path in audio_files(root)]
     first = dict(reversed(files))
     settings = {"set": "bandwidth", "seed": seed, "cutoffs_hz": list(cutoffs_hz)}
@@ -122,16 +122,6 @@ def prepare_bandwidth(
 
     prepared = for_each(files, lambda item: str(item[1]), make, "bandwidth", workers, progress)
     return finish(prepared, output, settings)
-
-
-def _refuse_inside(output: Path, recordings: Sequence[Path]) -> None:
-    """Refuse a place where the next run, or the rest of a stopped one, would take the pairs for recordings."""
-    for folder in recordings:
-        if output.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"--output {output} lies in {folder}, where another run would take its pairs for recordings; choose a "
-                "folder outside"
-            )
 
 
 def _flat_name(path: Path, root: Path, roots: int) -> str:

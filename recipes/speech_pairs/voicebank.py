@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class _Part:
         try:
             stream = place if self.zip is None else io.BytesIO(self.zip.read(place))
             samples, rate = soundfile.read(stream, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError, zipfile.BadZipFile) as error:
+        except (soundfile.LibsndfileError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise DataError(f"{name} of {self.name} cannot be read ({error}); download it again") from error
         mono = samples.mean(axis=1)
         return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)

@@ -87,6 +87,23 @@ def test_voicebank_tells_what_is_missing_and_leaves_bad_files_out(voicebank: Pat
         prepare_voicebank(copy, tmp_path / "out", progress=False)
 
 
+def test_a_zip_file_that_is_damaged_within_costs_the_file_that_it_hits(voicebank: Path, tmp_path: Path) -> None:
+    shutil.copytree(voicebank, tmp_path / "sets")
+    folder = tmp_path / "sets" / "noisy_trainset_28spk_wav"
+    archive = tmp_path / "sets" / f"{folder.name}.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        for path in sorted(folder.iterdir()):
+            made.write(path, path.name)
+    shutil.rmtree(folder)
+    content = bytearray(archive.read_bytes())
+    content[3000:3100] = b"\xff" * 100  # of which zlib says that it is no code of its own
+    archive.write_bytes(content)
+    prepared = prepare_voicebank(tmp_path / "sets", tmp_path / "out", progress=False)
+    assert list(prepared.failures) == ["p226_001.wav"]
+    assert "download it again" in prepared.failures["p226_001.wav"]
+    assert prepared.count("train") == 1
+
+
 @pytest.fixture(scope="module")
 def wsj0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("wsj0")
@@ -112,6 +129,29 @@ def test_wsj0_chime3_has_the_snr_of_its_table(wsj0: Path, tmp_path: Path) -> Non
             assert 10 * math.log10(power(clean) / power(noisy - clean)) == pytest.approx(snr, abs=0.02)
     again = prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "again", workers=1, progress=False)
     assert again.rows == prepared.rows
+
+
+def test_backgrounds_and_utterances_that_are_left_out_are_listed(wsj0: Path, tmp_path: Path) -> None:
+    shutil.copytree(wsj0, tmp_path / "wsj0")
+    put(tmp_path / "wsj0/second/si_tr_s/01b/t0ac0200.wav", 0.3 * speech_like(1.0, 9))
+    put(tmp_path / "chime/backgrounds/BGD_1.CH1.wav", hiss(5.0, 2))
+    put(tmp_path / "chime/backgrounds/BGD_2.CH1.wav", hiss(0.0))
+    (tmp_path / "chime/backgrounds/BGD_3.CH1.wav").write_bytes(b"not audio")
+    prepared = prepare_wsj0_chime3(tmp_path / "wsj0", tmp_path / "chime", tmp_path / "out", progress=False)
+    told = {Path(name).name: reason for name, reason in prepared.failures.items()}
+    assert prepared.count("train") == 2
+    assert sorted(told) == ["BGD_2.CH1.wav", "BGD_3.CH1.wav", "t0ac0200.wav"]
+    assert "no samples" in told["BGD_2.CH1.wav"]
+    assert "cannot be read as audio" in told["BGD_3.CH1.wav"]
+    assert "disc/si_tr_s/01a/t0ac0200.wav's; remove or rename" in told["t0ac0200.wav"]
+
+
+def test_other_backgrounds_are_other_pairs(wsj0: Path, tmp_path: Path) -> None:
+    put(tmp_path / "chime/backgrounds/BGD_1.CH1.wav", hiss(5.0, 2))
+    prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "out", progress=False)
+    put(tmp_path / "chime/backgrounds/BGD_0.CH1.wav", hiss(3.0, 3))
+    with pytest.raises(ConfigError, match="other settings or recordings"):
+        prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "out", progress=False)
 
 
 def test_wsj0_needs_wav_files(tmp_path: Path) -> None:
@@ -190,6 +230,20 @@ def test_ears_wham_at_16_khz_with_given_cuts(ears: Path, tmp_path: Path) -> None
         prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=96000, progress=False)
 
 
+def test_a_recording_more_of_ears_takes_no_name_of_a_pair_that_is_there(ears: Path, tmp_path: Path) -> None:
+    small = tmp_path / "EARS"
+    put(small / "p001/sentences_01_fast.wav", speech_like(4.5, 1, 48000), 48000)
+    (small / "p001/broken.wav").write_bytes(b"not audio")
+    prepared = prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, progress=False)
+    assert [Path(name).name for name in prepared.failures] == ["broken.wav"]
+    assert prepared.rows[0]["id"] == "00000"
+    put(small / "p001/rainbow_01_fast.wav", speech_like(5.0, 2, 48000), 48000)
+    with pytest.raises(ConfigError, match="other settings or recordings"):
+        prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, progress=False)
+    with pytest.raises(ConfigError, match="choose a folder outside"):
+        prepare_ears_wham(small, ears / "WHAM", ears / "WHAM/out", sample_rate=16000, progress=False)
+
+
 def test_ears_pieces_and_loudness() -> None:
     second = 48000
     assert _pieces(round(3.9 * second), "train") == []
@@ -244,6 +298,21 @@ def test_pairs_of_other_settings_or_recordings_do_not_stay(tmp_path: Path) -> No
     assert {row["cutoff_hz"] for row in table(tmp_path / "band", "train")} == {"2000.0"}
 
 
+def test_a_set_is_not_put_among_another(voicebank: Path, tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    prepare_voicebank(voicebank, tmp_path / "a", progress=False)
+    with pytest.raises(ConfigError, match=r"pairs of other settings or recordings.*voicebank\.json"):
+        prepare_bandwidth(clean, tmp_path / "a", split="train", progress=False)
+    prepare_bandwidth(clean, tmp_path / "b", split="valid", progress=False)
+    with pytest.raises(ConfigError, match=r"pairs of other settings or recordings.*valid\.json"):
+        prepare_voicebank(voicebank, tmp_path / "b", progress=False)
+
+
+def test_a_folder_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    assert len(prepare_bandwidth([clean, clean], tmp_path / "out", progress=False).rows) == 6
+
+
 def test_of_two_recordings_with_one_name_the_second_is_left_out(tmp_path: Path) -> None:
     for place, name in enumerate(("a/b.wav", "a-b.wav", "x.flac", "x.wav")):
         put(tmp_path / "in" / name, hiss(1.0 + place / 10, place))
@@ -261,6 +330,20 @@ def test_pairs_do_not_go_where_recordings_are_looked_for(tmp_path: Path) -> None
             prepare_mix(clean, noise, rooms, folder / "pairs", preset("denoise", seconds=0.5), count=1, progress=False)
     with pytest.raises(ConfigError, match="choose a folder outside"):
         prepare_bandwidth(tmp_path / "in", tmp_path / "in/bandwidth", progress=False)
+
+
+def test_pairs_do_not_go_among_recordings_that_a_training_mixes(tmp_path: Path) -> None:
+    """In the layout that `speech train` takes, whose folder of clean speech is called as that of the pairs."""
+    clean, noise, _ = mixing_folders(tmp_path / "data/train", 1.0)
+    (clean / "speaker").mkdir()
+    put(clean / "speaker/a.wav", speech_like(1.0))
+    for folder in (clean, clean / "speaker"):
+        with pytest.raises(ConfigError, match=r"would lie in .*data/train/clean, among the recordings"):
+            prepare_mix(folder, noise, None, tmp_path / "data", preset("denoise", reverb=0.0), count=1, progress=False)
+    with pytest.raises(ConfigError, match="among the recordings"):
+        prepare_bandwidth(clean, tmp_path / "data", progress=False)
+    assert not (tmp_path / "data/train/noisy").exists()
+    prepare_bandwidth(clean, tmp_path / "data", split="valid", progress=False)
 
 
 def test_bandwidth_pairs(tmp_path: Path) -> None:
