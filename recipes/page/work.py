@@ -100,12 +100,14 @@ class Desk:
         """Work on a request in another process, and tell how far that is.
 
         Raises:
-            DataError: it takes too long or too much memory, its process dies, or the desk is closed.
+            DataError: it takes too long or too much memory, its process dies, its file was removed meanwhile, or the
+                desk is closed.
         """
         file, called = request.sent
         name = called or "this"
         if file is not None and not file.resolve().is_relative_to(self.home.resolve()):
             raise DataError(f"{name}: no such file was sent to this page; send it again")
+        self._check_kept(file, name)
         folder, stopped = self.folder(), DataError(f"{name}: this page was stopped; start it, and send that again")
         future = self._pool.schedule(perform, args=(request, folder, self.limits), timeout=self.limits.job_seconds)
         try:
@@ -126,6 +128,7 @@ class Desk:
         except Exception as error:  # whatever a hostile file makes of a library
             if not self._pool.active:
                 raise stopped from error
+            self._check_kept(file, name)
             print(f"{name!r}: {type(error).__name__}: {error}", file=sys.stderr)
             raise DataError(
                 f"{name} cannot be worked on ({type(error).__name__}); it may be damaged, or need "
@@ -133,6 +136,14 @@ class Desk:
             ) from error
         finally:
             future.cancel()  # of no effect once it is done; else the browser is gone
+
+    def _check_kept(self, file: Path | None, name: str) -> None:
+        """Refuse a file that `sweep` has removed, as of a tab that was left open, or while it waited."""
+        if file is not None and not file.exists():
+            raise DataError(
+                f"{name} is no longer here, since this page removes what was sent after "
+                f"{self.limits.keep_seconds / 60:g} minutes; send it again"
+            )
 
     def warm(self) -> None:
         """Wait until a process has loaded its models, so that the first request does not."""

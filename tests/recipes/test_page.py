@@ -407,6 +407,8 @@ def test_what_is_old_is_removed_and_the_rest_at_the_end(bare_desk: work.Desk) ->
     assert kept.exists()
     assert not old.parent.exists()
     assert bare_desk.uploads.is_dir()
+    with pytest.raises(DataError, match=r"old\.wav is no longer here.*after 30 minutes; send it again"):
+        bare_desk.enhance(SoundRequest(old, "old.wav"), quiet)
     bare_desk.close()
     assert not bare_desk.home.exists()
 
