@@ -187,16 +187,32 @@ def read_part(path: Path, sample_rate: int, start: int = 0, length: int | None =
     """Part of one channel, float32 (samples,), read from where it starts.
 
     Raises:
-        DataError: the file cannot be read, or has another sample rate.
+        DataError: the file cannot be read, ends before, holds NaN or infinite samples, or has another sample rate.
     """
     try:
         with soundfile.SoundFile(sound_path(path)) as stream:
             if stream.samplerate != sample_rate:
                 raise DataError(f"{path} has {stream.samplerate} Hz, where {sample_rate} are expected; resample it")
             stream.seek(start)
-            return stream.read(-1 if length is None else length, dtype="float32", always_2d=True)[:, channel]
+            found = stream.read(-1 if length is None else length, dtype="float32", always_2d=True)[:, channel]
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as audio ({error}); convert it to WAV") from error
+    if length is not None and len(found) < length:
+        raise DataError(f"{path} ends before its header says; fetch it again")
+    return sound(found, str(path))
+
+
+def sound(samples: Waveform, name: str) -> Waveform:
+    """Samples of which something can be made, (samples,).
+
+    Raises:
+        DataError: there are none, or some are NaN or infinite, which would become clicks at full scale.
+    """
+    if not len(samples):
+        raise DataError(f"{name} holds no samples; fetch it again, or remove it")
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name} holds NaN or infinite samples; remove or repair it")
+    return samples
 
 
 def lengths(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], dict[str, str]]:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from speech.data.clips import Folders, as_folders, audio_files, read_mono
+from speech.audio.files import audio_info
+from speech.data.clips import Folders, as_folders, audio_files, read_mono, tell_narrow
 from speech.data.config import MixConfig
 from speech.data.degrade import reduce_rate
 from speech.data.mixing import MixSource
@@ -55,6 +57,10 @@ def prepare_mix(
         raise ConfigError(f"count={count}: need at least one mixture")
     output = Path(output)
     refuse_inside(output, [*as_folders(clean), *as_folders(noise), *as_folders(rooms or [])], [split])
+    if as_folders(noise) and not config.noises:
+        tell("the folders of noise (--noise) are not used: this task mixes none")
+    if (rooms or simulated_rooms) and not config.reverb:
+        tell("rooms (--rooms, --simulated-rooms) are not used: this task has none")
     source = MixSource(clean, noise, rooms, config, simulated_rooms=simulated_rooms, seed=seed)
     settings = {"set": "mix", "seed": seed, "split": split, "config": asdict(config)}
     used = [f"{clip.id} {len(clip)}" for clip in (*source.clips, *source.mixer.noises)]
@@ -109,6 +115,8 @@ def prepare_bandwidth(
     sources = [os.path.abspath(root) for root in roots]
     claim_pairs(output, {**settings, "split": split, "sample_rate": sample_rate}, sources)
 
+    rates: list[tuple[str, int]] = []
+
     def make(item: tuple[str, Path]) -> Iterator[Row]:
         name, path = item
         if first[name] != path:
@@ -118,9 +126,11 @@ def prepare_bandwidth(
         if not is_done(output, split, name):
             whole = read_mono(path, sample_rate)
             write_pair(output, split, name, whole, reduce_rate(whole, sample_rate, round(2 * cutoff)), sample_rate)
+        rates.append((name, audio_info(path).sample_rate))
         yield {"split": split, "id": name, "cutoff_hz": cutoff}
 
     prepared = for_each(files, lambda item: str(item[1]), make, "bandwidth", workers, progress)
+    tell_narrow(sorted(rates), sample_rate)
     return finish(prepared, output, settings)
 
 

@@ -154,6 +154,28 @@ def test_other_backgrounds_are_other_pairs(wsj0: Path, tmp_path: Path) -> None:
         prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "out", progress=False)
 
 
+def test_recordings_without_samples_or_with_such_as_are_no_numbers_are_listed(
+    wsj0: Path, voicebank: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(wsj0, tmp_path / "wsj0")
+    put(tmp_path / "wsj0/disc/si_tr_s/01a/t2ac0202.wav", hiss(0.0))
+    put(tmp_path / "chime/backgrounds/BGD_1.CH1.wav", hiss(5.0, 2))
+    chime = prepare_wsj0_chime3(tmp_path / "wsj0", tmp_path / "chime", tmp_path / "a", progress=False)
+    assert [Path(name).name for name in chime.failures] == ["t2ac0202.wav"]
+    assert chime.count("train") == 2
+
+    shutil.copytree(voicebank, tmp_path / "vb")
+    spoilt = hiss(0.5, 1, 48000)
+    spoilt[100] = np.nan
+    for kind in ("clean", "noisy"):
+        put(tmp_path / "vb" / f"{kind}_trainset_28spk_wav/p229_001.wav", hiss(0.0), 48000)
+        put(tmp_path / "vb" / f"{kind}_trainset_28spk_wav/p229_002.wav", spoilt, 48000, "FLOAT")
+    found = prepare_voicebank(tmp_path / "vb", tmp_path / "b", progress=False)
+    assert "no samples" in found.failures["p229_001.wav"]
+    assert "NaN or infinite" in found.failures["p229_002.wav"]
+    assert found.count("train") == 1
+
+
 def test_wsj0_needs_wav_files(tmp_path: Path) -> None:
     (tmp_path / "si_tr_s").mkdir()
     (tmp_path / "si_tr_s" / "a.wv1").write_bytes(b"NIST_1A")
@@ -361,6 +383,24 @@ def test_bandwidth_pairs(tmp_path: Path) -> None:
             prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0, cutoff))
     lowest = prepare_bandwidth(tmp_path / "in", tmp_path / "low", cutoffs_hz=(100.0,), progress=False)
     assert [row["cutoff_hz"] for row in lowest.rows] == [100.0, 100.0]
+
+
+def test_recordings_that_lack_a_part_of_the_band_are_told(tmp_path: Path) -> None:
+    put(tmp_path / "in/narrow.wav", hiss(1.0, 1, 8000), 8000)
+    put(tmp_path / "in/wide.wav", hiss(1.0))
+    with pytest.warns(Note, match=r"1 of 2 recordings of clean speech have rates below 16000 Hz, narrow .*8000 Hz"):
+        prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0,), progress=False)
+
+
+@pytest.mark.parametrize(("task", "unused"), [("dereverb", ["noise"]), ("bandwidth", ["noise", "rooms"])])
+def test_noise_and_rooms_that_a_task_does_not_use_are_told(task: str, unused: list[str], tmp_path: Path) -> None:
+    folders = mixing_folders(tmp_path / "in", 0.5)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", Note)
+        prepare_mix(*folders, tmp_path / "out", preset(task, seconds=0.2), count=1, progress=False)
+    said = [str(one.message) for one in told if "not used: this task" in str(one.message)]
+    assert len(said) == len(unused)
+    assert all(name in text for name, text in zip(unused, said, strict=True))
 
 
 def test_every_subcommand(wsj0: Path, voicebank: Path, ears: Path, tmp_path: Path) -> None:
