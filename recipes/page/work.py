@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -196,11 +197,20 @@ def prepare(threads: int, limits: Limits) -> None:
 
     os.environ[LIMIT] = str(limits.unpacked_bytes)
     torch.set_num_threads(threads)
+    leave_no_semaphore()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sound.warm()
         series.warm()
     _bound_memory(limits.job_bytes)
+
+
+def leave_no_semaphore() -> None:
+    """Have bars, which nobody sees here, share a lock of this process alone. tqdm's is a semaphore besides, which is
+    left behind where the process is stopped; Python then says so on the terminal, after the page has ended."""
+    from tqdm.std import tqdm
+
+    tqdm.set_lock(threading.RLock())
 
 
 def _bound_memory(more: int) -> None:
