@@ -18,6 +18,7 @@ import soxr
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from shared.checks import Natural
 from shared.errors import ConfigError, DataError
 from shared.files.documents import read_json
 from shared.random import derive_seed
@@ -35,6 +36,9 @@ from .common import (
     refuse_inside,
     write_wav,
 )
+
+Cuts = dict[str, dict[str, list[tuple[Natural, int]]]]
+"""For each speaker and recording the first and last sample of each piece; −1 is the end."""
 
 RATE = 48000
 VALID = ("p100", "p101")
@@ -98,7 +102,8 @@ def prepare_ears_wham(
     if not noises:
         raise DataError(f"{wham} has no WAV files that can be read; give the folder of WHAM! at 48 kHz")
     sizes, unread = _sizes(ears)
-    recordings = _recordings(sizes, None if cuts is None else _cuts(cuts))
+    given = None if cuts is None else _cuts(cuts)
+    recordings = _recordings(sizes, given)
 
     settings = {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB}
     # names are numbers in the order of all recordings, so that one more would give its name to another's pair
@@ -108,19 +113,27 @@ def prepare_ears_wham(
     def make(item: _Recording) -> Iterator[Row]:
         return _mix(item, noises, output, sample_rate, seed)
 
-    left_out |= unread
+    left_out |= unread | _missing(given or {}, ears)
     prepared = for_each(recordings, lambda item: str(item.path), make, "EARS-WHAM", workers, progress, left_out)
     return finish(prepared, output, settings)
 
 
-def _cuts(path: str | Path) -> dict[str, dict[str, list[list[int]]]]:
-    """What a file of cuts holds: for each speaker and recording the first and last sample of each piece."""
+def _cuts(path: str | Path) -> Cuts:
+    """What a file of cuts holds."""
     try:
-        return TypeAdapter(dict[str, dict[str, list[list[int]]]]).validate_python(read_json(path, DataError))
+        return TypeAdapter(Cuts).validate_python(read_json(path, DataError))
     except ValidationError as error:
         raise DataError(
-            f"{path} does not hold lists of samples by speaker and recording; give the public script's test_files.json"
+            f"{path} does not hold pairs of a first and a last sample by speaker and recording; give the public "
+            "script's test_files.json"
         ) from error
+
+
+def _missing(cuts: Cuts, ears: Path) -> dict[str, str]:
+    """Recordings to test with that are not there, without which the test is another than the public one."""
+    given = [(speaker, stem) for speaker in TEST for stem, pieces in cuts.get(speaker, {}).items() if pieces]
+    named = [ears / speaker / f"{stem}.wav" for speaker, stem in given]
+    return {str(path): "it is to be tested with, and is not there; fetch it" for path in named if not path.is_file()}
 
 
 def _sizes(ears: Path) -> tuple[dict[Path, tuple[int, int]], dict[str, str]]:
@@ -131,9 +144,7 @@ def _sizes(ears: Path) -> tuple[dict[Path, tuple[int, int]], dict[str, str]]:
     return lengths([path for folder in speakers for path in sorted(folder.glob("*.wav"))])
 
 
-def _recordings(
-    sizes: dict[Path, tuple[int, int]], cuts: dict[str, dict[str, list[list[int]]]] | None
-) -> list[_Recording]:
+def _recordings(sizes: dict[Path, tuple[int, int]], cuts: Cuts | None) -> list[_Recording]:
     found: list[_Recording] = []
     numbers: Counter[str] = Counter()
     styles: Counter[str] = Counter()
@@ -169,7 +180,7 @@ def _even_snr(seen: Counter[str], style: str) -> tuple[float, float]:
     return float(edges[index]), float(edges[index + 1])
 
 
-def _given_pieces(given: list[list[int]], size: int) -> list[tuple[int, int]]:
+def _given_pieces(given: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
     pieces = [(start, size if end < 0 else min(end, size)) for start, end in given]
     return [piece for piece in pieces if 0 < piece[1] - piece[0] <= MAX_TEST_SECONDS * RATE]
 

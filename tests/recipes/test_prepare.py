@@ -248,6 +248,13 @@ def test_ears_wham_at_16_khz_with_given_cuts(ears: Path, tmp_path: Path) -> None
     prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, cuts=cuts, progress=False)
     lengths = [len(clean) for _, clean, _ in pairs(tmp_path / "out", "test")]
     assert lengths == [2 * RATE, round(2.5 * RATE)]
+    cuts.write_text(json.dumps({"p102": {"sentences_01_fast": [[0, 96000]], "rainbow_01_fast": [[0, -1]]}}))
+    missing = prepare_ears_wham(small, ears / "WHAM", tmp_path / "b", sample_rate=16000, cuts=cuts, progress=False)
+    assert [Path(name).name for name in missing.failures] == ["rainbow_01_fast.wav"]
+    for wrong in ([5], [-5, 1000], ["a", 1]):
+        cuts.write_text(json.dumps({"p102": {"sentences_01_fast": [wrong]}}))
+        with pytest.raises(DataError, match="pairs of a first and a last sample"):
+            prepare_ears_wham(small, ears / "WHAM", tmp_path / "c", cuts=cuts, progress=False)
     with pytest.raises(ConfigError, match="96000"):
         prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=96000, progress=False)
 
