@@ -125,7 +125,7 @@ def for_each(
     """
     if not items:
         raise DataError(f"{description}: nothing to prepare")
-    prepared = Prepared(failures=dict(left_out or {}))
+    prepared = Prepared()
 
     def attempt(item: Any) -> list[Row] | str:
         try:
@@ -144,6 +144,7 @@ def for_each(
                 prepared.rows += result
     if not prepared.rows:
         raise DataError(f"{description}: none could be made; the first: {next(iter(prepared.failures.values()))}")
+    prepared.failures |= left_out or {}
     return prepared
 
 
