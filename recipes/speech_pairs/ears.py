@@ -18,12 +18,27 @@ import soxr
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from shared.checks import Natural
 from shared.errors import ConfigError, DataError
 from shared.files.documents import read_json
 from shared.random import derive_seed
 from speech.data.clips import Waveform
 
-from .common import Prepared, Row, claim_pairs, finish, for_each, lengths, read_part, write_wav
+from .common import (
+    Prepared,
+    Row,
+    claim_pairs,
+    finish,
+    for_each,
+    identities,
+    lengths,
+    read_part,
+    refuse_inside,
+    write_wav,
+)
+
+Cuts = dict[str, dict[str, list[tuple[Natural, int]]]]
+"""For each speaker and recording the first and last sample of each piece; −1 is the end."""
 
 RATE = 48000
 VALID = ("p100", "p101")
@@ -76,59 +91,79 @@ def prepare_ears_wham(
 
     Raises:
         DataError: speech or noise is missing, or nothing could be read.
-        ConfigError: the sample rate is above 48 kHz, or `output` holds other pairs.
+        ConfigError: the sample rate is above 48 kHz, `output` holds other pairs or pairs of other recordings, or lies
+            in the folder of noise.
     """
     ears, wham, output = Path(ears), Path(wham), Path(output)
     if not 0 < sample_rate <= RATE:
         raise ConfigError(f"sample_rate={sample_rate}: need one up to {RATE} Hz")
-    noises = lengths(sorted(wham.rglob("*.wav")))
+    refuse_inside(output, [wham])
+    noises, left_out = lengths(sorted(wham.rglob("*.wav")))
     if not noises:
-        raise DataError(f"{wham} has no WAV files; give the folder of WHAM! at 48 kHz")
-    recordings = _recordings(ears, None if cuts is None else _cuts(cuts))
+        raise DataError(f"{wham} has no WAV files that can be read; give the folder of WHAM! at 48 kHz")
+    sizes, unread = _sizes(ears)
+    given = None if cuts is None else _cuts(cuts)
+    recordings = _recordings(sizes, given)
 
     settings = {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB}
-    claim_pairs(output, settings, [] if cuts is None else [Path(cuts).read_text()])
+    # names are numbers in the order of all recordings, so that one more would give its name to another's pair
+    used = [*identities(sizes, ears), *identities(noises, wham)]
+    claim_pairs(output, settings, used if cuts is None else [*used, Path(cuts).read_text()])
 
     def make(item: _Recording) -> Iterator[Row]:
         return _mix(item, noises, output, sample_rate, seed)
 
-    prepared = for_each(recordings, lambda item: str(item.path), make, "EARS-WHAM", workers, progress)
+    left_out |= unread | _missing(given or {}, ears)
+    prepared = for_each(recordings, lambda item: str(item.path), make, "EARS-WHAM", workers, progress, left_out)
     return finish(prepared, output, settings)
 
 
-def _cuts(path: str | Path) -> dict[str, dict[str, list[list[int]]]]:
-    """What a file of cuts holds: for each speaker and recording the first and last sample of each piece."""
+def _cuts(path: str | Path) -> Cuts:
+    """What a file of cuts holds."""
     try:
-        return TypeAdapter(dict[str, dict[str, list[list[int]]]]).validate_python(read_json(path, DataError))
+        return TypeAdapter(Cuts).validate_python(read_json(path, DataError))
     except ValidationError as error:
         raise DataError(
-            f"{path} does not hold lists of samples by speaker and recording; give the public script's test_files.json"
+            f"{path} does not hold pairs of a first and a last sample by speaker and recording; give the public "
+            "script's test_files.json"
         ) from error
 
 
-def _recordings(ears: Path, cuts: dict[str, dict[str, list[list[int]]]] | None) -> list[_Recording]:
+def _missing(cuts: Cuts, ears: Path) -> dict[str, str]:
+    """Recordings to test with that are not there, without which the test is another than the public one."""
+    given = [(speaker, stem) for speaker in TEST for stem, pieces in cuts.get(speaker, {}).items() if pieces]
+    named = [ears / speaker / f"{stem}.wav" for speaker, stem in given]
+    return {str(path): "it is to be tested with, and is not there; fetch it" for path in named if not path.is_file()}
+
+
+def _sizes(ears: Path) -> tuple[dict[Path, tuple[int, int]], dict[str, str]]:
+    """See `lengths`, of all recordings in order."""
     speakers = sorted(p for p in ears.glob("p*") if p.is_dir())
     if not speakers:
         raise DataError(f"{ears} has no folders p001, p002, …; give the folder of EARS")
+    return lengths([path for folder in speakers for path in sorted(folder.glob("*.wav"))])
+
+
+def _recordings(sizes: dict[Path, tuple[int, int]], cuts: Cuts | None) -> list[_Recording]:
     found: list[_Recording] = []
     numbers: Counter[str] = Counter()
     styles: Counter[str] = Counter()
-    for folder in speakers:
-        split = "valid" if folder.name in VALID else "test" if folder.name in TEST else "train"
-        for path, (size, _) in lengths(sorted(folder.glob("*.wav"))).items():
-            if split == "test" and cuts is not None:
-                pieces = _given_pieces(cuts.get(folder.name, {}).get(path.stem, []), size)
-            elif path.stem.split("_")[0] in HELD_OUT_STYLES:
-                pieces = []
-            else:
-                pieces = _pieces(size, split)
-            if split != "test":
-                mixed_at_once = [(tuple(pieces), SNR_DB)] if pieces else []
-            else:
-                mixed_at_once = [((piece,), _even_snr(styles, _style(path.stem))) for piece in pieces]
-            for together, limits in mixed_at_once:
-                found.append(_Recording(split, numbers[split], path, together, limits))
-                numbers[split] += len(together)
+    for path, (size, _) in sizes.items():
+        speaker = path.parent.name
+        split = "valid" if speaker in VALID else "test" if speaker in TEST else "train"
+        if split == "test" and cuts is not None:
+            pieces = _given_pieces(cuts.get(speaker, {}).get(path.stem, []), size)
+        elif path.stem.split("_")[0] in HELD_OUT_STYLES:
+            pieces = []
+        else:
+            pieces = _pieces(size, split)
+        if split != "test":
+            mixed_at_once = [(tuple(pieces), SNR_DB)] if pieces else []
+        else:
+            mixed_at_once = [((piece,), _even_snr(styles, _style(path.stem))) for piece in pieces]
+        for together, limits in mixed_at_once:
+            found.append(_Recording(split, numbers[split], path, together, limits))
+            numbers[split] += len(together)
     return found
 
 
@@ -145,7 +180,7 @@ def _even_snr(seen: Counter[str], style: str) -> tuple[float, float]:
     return float(edges[index]), float(edges[index + 1])
 
 
-def _given_pieces(given: list[list[int]], size: int) -> list[tuple[int, int]]:
+def _given_pieces(given: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
     pieces = [(start, size if end < 0 else min(end, size)) for start, end in given]
     return [piece for piece in pieces if 0 < piece[1] - piece[0] <= MAX_TEST_SECONDS * RATE]
 

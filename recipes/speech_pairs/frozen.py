@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from speech.data.clips import Folders, as_folders, audio_files, read_mono
+from speech.audio.files import audio_info
+from speech.data.clips import Folders, as_folders, audio_files, read_mono, tell_narrow
 from speech.data.config import MixConfig
 from speech.data.degrade import reduce_rate
 from speech.data.mixing import MixSource
 
-from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, write_pair
+from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, refuse_inside, write_pair
 
 
 def prepare_mix(
@@ -48,13 +50,17 @@ def prepare_mix(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: the count is below 1, the config asks for what is not there, or `output` holds other pairs or
-            lies in a folder of recordings.
+        ConfigError: the count is below 1, the config asks for what is not there, `output` holds other pairs, or the
+            pairs would lie among recordings.
     """
     if count < 1:
         raise ConfigError(f"count={count}: need at least one mixture")
     output = Path(output)
-    _refuse_inside(output, [*as_folders(clean), *as_folders(noise), *as_folders(rooms or [])])
+    refuse_inside(output, [*as_folders(clean), *as_folders(noise), *as_folders(rooms or [])], [split])
+    if as_folders(noise) and not config.noises:
+        tell("the folders of noise (--noise) are not used: this task mixes none")
+    if (rooms or simulated_rooms) and not config.reverb:
+        tell("rooms (--rooms, --simulated-rooms) are not used: this task has none")
     source = MixSource(clean, noise, rooms, config, simulated_rooms=simulated_rooms, seed=seed)
     settings = {"set": "mix", "seed": seed, "split": split, "config": asdict(config)}
     used = [f"{clip.id} {len(clip)}" for clip in (*source.clips, *source.mixer.noises)]
@@ -95,19 +101,21 @@ def prepare_bandwidth(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: a cutoff is not below half the sample rate, or `output` holds other pairs or lies in a folder of
-            recordings.
+        ConfigError: a cutoff is not below half the sample rate, `output` holds other pairs, or the pairs would lie
+            among recordings.
     """
     if not cutoffs_hz or not all(100 <= cutoff < sample_rate / 2 for cutoff in cutoffs_hz):
         raise ConfigError(f"cutoffs_hz={list(cutoffs_hz)}: need at least one, from 100 to below {sample_rate / 2} Hz")
     output = Path(output)
-    roots = as_folders(clean)
-    _refuse_inside(output, roots)
+    roots = list(dict.fromkeys(as_folders(clean)))
+    refuse_inside(output, roots, [split])
     files = [(_flat_name(path, root, len(roots)), path) for root in roots for path in audio_files(root)]
     first = dict(reversed(files))
     settings = {"set": "bandwidth", "seed": seed, "cutoffs_hz": list(cutoffs_hz)}
     sources = [os.path.abspath(root) for root in roots]
     claim_pairs(output, {**settings, "split": split, "sample_rate": sample_rate}, sources)
+
+    rates: list[tuple[str, int]] = []
 
     def make(item: tuple[str, Path]) -> Iterator[Row]:
         name, path = item
@@ -118,20 +126,12 @@ def prepare_bandwidth(
         if not is_done(output, split, name):
             whole = read_mono(path, sample_rate)
             write_pair(output, split, name, whole, reduce_rate(whole, sample_rate, round(2 * cutoff)), sample_rate)
+        rates.append((name, audio_info(path).sample_rate))
         yield {"split": split, "id": name, "cutoff_hz": cutoff}
 
     prepared = for_each(files, lambda item: str(item[1]), make, "bandwidth", workers, progress)
+    tell_narrow(sorted(rates), sample_rate)
     return finish(prepared, output, settings)
-
-
-def _refuse_inside(output: Path, recordings: Sequence[Path]) -> None:
-    """Refuse a place where the next run, or the rest of a stopped one, would take the pairs for recordings."""
-    for folder in recordings:
-        if output.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"--output {output} lies in {folder}, where another run would take its pairs for recordings; choose a "
-                "folder outside"
-            )
 
 
 def _flat_name(path: Path, root: Path, roots: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from shared.errors import DataError
 from speech.data.clips import Waveform
 from speech.data.pairs import VOICEBANK_VALIDATION_SPEAKERS
 
-from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, write_pair
+from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, sound, write_pair
 
 
 class _Part:
@@ -54,9 +55,9 @@ class _Part:
         try:
             stream = place if self.zip is None else io.BytesIO(self.zip.read(place))
             samples, rate = soundfile.read(stream, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError, zipfile.BadZipFile) as error:
+        except (soundfile.LibsndfileError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise DataError(f"{name} of {self.name} cannot be read ({error}); download it again") from error
-        mono = samples.mean(axis=1)
+        mono = sound(samples.mean(axis=1), f"{name} of {self.name}")
         return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)
 
 

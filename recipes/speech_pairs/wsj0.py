@@ -23,6 +23,7 @@ from .common import (
     claim_pairs,
     finish,
     for_each,
+    identities,
     is_done,
     lengths,
     read_part,
@@ -43,10 +44,12 @@ class _Utterance:
     path: Path
 
 
-def _utterances(wsj0: Path) -> list[_Utterance]:
+def _utterances(wsj0: Path) -> tuple[list[_Utterance], dict[str, str]]:
+    """The recordings of all parts, and those that are left out, and why."""
     if not wsj0.is_dir():
         raise DataError(f"{wsj0} is not a folder: give the one that holds {', '.join(PARTS.values())}")
-    found: list[_Utterance] = []
+    found: dict[tuple[str, str], _Utterance] = {}
+    left_out: dict[str, str] = {}
     for split, part in PARTS.items():
         files = sorted(path for path in wsj0.rglob("*.wav") if part in path.relative_to(wsj0).parts)
         if not files:
@@ -57,8 +60,11 @@ def _utterances(wsj0: Path) -> list[_Utterance]:
                 else "give the folder of LDC93S6A"
             )
             raise DataError(f"{wsj0} has no WAV files in a folder {part}; {remedy}")
-        found += [_Utterance(split, path) for path in files]
-    return found
+        for path in files:
+            first = found.setdefault((split, path.stem), _Utterance(split, path)).path
+            if first != path:
+                left_out[str(path)] = f"its pair would have the name of {first}'s; remove or rename one of them"
+    return list(found.values()), left_out
 
 
 def prepare_wsj0_chime3(
@@ -88,13 +94,13 @@ def prepare_wsj0_chime3(
         ConfigError: `output` holds other pairs.
     """
     wsj0, chime3, output = Path(wsj0), Path(chime3), Path(output)
-    items = _utterances(wsj0)
-    backgrounds = lengths(sorted(p for p in chime3.rglob("*CH1.wav") if p.parent.name == "backgrounds"))
+    items, left_out = _utterances(wsj0)
+    backgrounds, unread = lengths(sorted(p for p in chime3.rglob("*CH1.wav") if p.parent.name == "backgrounds"))
     if not backgrounds:
-        raise DataError(f"{chime3} has no backgrounds/*CH1.wav; give the folder of CHiME-3's audio")
+        raise DataError(f"{chime3} has no backgrounds/*CH1.wav that can be read; give the folder of CHiME-3's audio")
     recordings = list(backgrounds)
     settings = {"set": "wsj0-chime3", "seed": seed, "snr_db": SNR_DB}
-    claim_pairs(output, settings)
+    claim_pairs(output, settings, identities(backgrounds, chime3))
 
     def make(item: _Utterance) -> Iterator[Row]:
         rng = np.random.default_rng(derive_seed(seed, "wsj0-chime3", item.split, item.path.stem))
@@ -116,7 +122,8 @@ def prepare_wsj0_chime3(
             "snr_db": round(snr, 3),
         }
 
-    prepared = for_each(items, lambda item: str(item.path), make, "WSJ0-CHiME3", workers, progress)
+    left_out |= unread
+    prepared = for_each(items, lambda item: str(item.path), make, "WSJ0-CHiME3", workers, progress, left_out)
     return finish(prepared, output, settings)
 
 
@@ -141,7 +148,7 @@ def prepare_wsj0_reverb(
         ConfigError: `output` holds other pairs.
     """
     wsj0, output = Path(wsj0), Path(output)
-    utterances, settings = _utterances(wsj0), {"set": "wsj0-reverb", "seed": seed}
+    (utterances, left_out), settings = _utterances(wsj0), {"set": "wsj0-reverb", "seed": seed}
     claim_pairs(output, settings)
 
     def make(item: _Utterance) -> Iterator[Row]:
@@ -164,5 +171,5 @@ def prepare_wsj0_reverb(
             "distance_m": round(distance, 2),
         }
 
-    prepared = for_each(utterances, lambda item: str(item.path), make, "WSJ0-REVERB", workers, progress)
+    prepared = for_each(utterances, lambda item: str(item.path), make, "WSJ0-REVERB", workers, progress, left_out)
     return finish(prepared, output, settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,6 +34,7 @@ from recipes.page.requests import (
     Task,
 )
 from shared.errors import ConfigError, DataError, DiffusionError
+from tests.conftest import ROOT
 from tests.recipes import page_work
 
 LIMITS = Limits()
@@ -407,8 +410,21 @@ def test_what_is_old_is_removed_and_the_rest_at_the_end(bare_desk: work.Desk) ->
     assert kept.exists()
     assert not old.parent.exists()
     assert bare_desk.uploads.is_dir()
+    with pytest.raises(DataError, match=r"old\.wav is no longer here.*after 30 minutes; send it again"):
+        bare_desk.enhance(SoundRequest(old, "old.wav"), quiet)
     bare_desk.close()
     assert not bare_desk.home.exists()
+
+
+def test_a_process_that_is_stopped_leaves_no_semaphore() -> None:
+    code = (
+        "import multiprocessing; multiprocessing.set_start_method('spawn')\n"  # as in a process of the desk
+        "from recipes.page.work import leave_no_semaphore; leave_no_semaphore()\n"
+        "from shared.console.progress import bar; bar(1, 'work', 's', show=False)\n"
+        "import os; os._exit(0)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
 
 
 def test_work_ends_where_the_page_is_stopped(bare_desk: work.Desk) -> None:

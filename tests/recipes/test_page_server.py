@@ -336,6 +336,7 @@ def test_a_stop_is_heard_while_pages_are_open_and_leaves_nothing(
             served.kill()
     assert served.returncode == {signal.SIGINT: 130}.get(number, 143)
     assert "Traceback" not in told
+    assert "semaphore" not in told
     assert list(tmp_path.glob("anchored-diffusion-app-*")) == []
 
 

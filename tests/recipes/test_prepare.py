@@ -87,6 +87,23 @@ def test_voicebank_tells_what_is_missing_and_leaves_bad_files_out(voicebank: Pat
         prepare_voicebank(copy, tmp_path / "out", progress=False)
 
 
+def test_a_zip_file_that_is_damaged_within_costs_the_file_that_it_hits(voicebank: Path, tmp_path: Path) -> None:
+    shutil.copytree(voicebank, tmp_path / "sets")
+    folder = tmp_path / "sets" / "noisy_trainset_28spk_wav"
+    archive = tmp_path / "sets" / f"{folder.name}.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        for path in sorted(folder.iterdir()):
+            made.write(path, path.name)
+    shutil.rmtree(folder)
+    content = bytearray(archive.read_bytes())
+    content[3000:3100] = b"\xff" * 100  # of which zlib says that it is no code of its own
+    archive.write_bytes(content)
+    prepared = prepare_voicebank(tmp_path / "sets", tmp_path / "out", progress=False)
+    assert list(prepared.failures) == ["p226_001.wav"]
+    assert "download it again" in prepared.failures["p226_001.wav"]
+    assert prepared.count("train") == 1
+
+
 @pytest.fixture(scope="module")
 def wsj0(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("wsj0")
@@ -112,6 +129,51 @@ def test_wsj0_chime3_has_the_snr_of_its_table(wsj0: Path, tmp_path: Path) -> Non
             assert 10 * math.log10(power(clean) / power(noisy - clean)) == pytest.approx(snr, abs=0.02)
     again = prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "again", workers=1, progress=False)
     assert again.rows == prepared.rows
+
+
+def test_backgrounds_and_utterances_that_are_left_out_are_listed(wsj0: Path, tmp_path: Path) -> None:
+    shutil.copytree(wsj0, tmp_path / "wsj0")
+    put(tmp_path / "wsj0/second/si_tr_s/01b/t0ac0200.wav", 0.3 * speech_like(1.0, 9))
+    put(tmp_path / "chime/backgrounds/BGD_1.CH1.wav", hiss(5.0, 2))
+    put(tmp_path / "chime/backgrounds/BGD_2.CH1.wav", hiss(0.0))
+    (tmp_path / "chime/backgrounds/BGD_3.CH1.wav").write_bytes(b"not audio")
+    prepared = prepare_wsj0_chime3(tmp_path / "wsj0", tmp_path / "chime", tmp_path / "out", progress=False)
+    told = {Path(name).name: reason for name, reason in prepared.failures.items()}
+    assert prepared.count("train") == 2
+    assert sorted(told) == ["BGD_2.CH1.wav", "BGD_3.CH1.wav", "t0ac0200.wav"]
+    assert "no samples" in told["BGD_2.CH1.wav"]
+    assert "cannot be read as audio" in told["BGD_3.CH1.wav"]
+    assert "disc/si_tr_s/01a/t0ac0200.wav's; remove or rename" in told["t0ac0200.wav"]
+
+
+def test_other_backgrounds_are_other_pairs(wsj0: Path, tmp_path: Path) -> None:
+    put(tmp_path / "chime/backgrounds/BGD_1.CH1.wav", hiss(5.0, 2))
+    prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "out", progress=False)
+    put(tmp_path / "chime/backgrounds/BGD_0.CH1.wav", hiss(3.0, 3))
+    with pytest.raises(ConfigError, match="other settings or recordings"):
+        prepare_wsj0_chime3(wsj0, tmp_path / "chime", tmp_path / "out", progress=False)
+
+
+def test_recordings_without_samples_or_with_such_as_are_no_numbers_are_listed(
+    wsj0: Path, voicebank: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(wsj0, tmp_path / "wsj0")
+    put(tmp_path / "wsj0/disc/si_tr_s/01a/t2ac0202.wav", hiss(0.0))
+    put(tmp_path / "chime/backgrounds/BGD_1.CH1.wav", hiss(5.0, 2))
+    chime = prepare_wsj0_chime3(tmp_path / "wsj0", tmp_path / "chime", tmp_path / "a", progress=False)
+    assert [Path(name).name for name in chime.failures] == ["t2ac0202.wav"]
+    assert chime.count("train") == 2
+
+    shutil.copytree(voicebank, tmp_path / "vb")
+    spoilt = hiss(0.5, 1, 48000)
+    spoilt[100] = np.nan
+    for kind in ("clean", "noisy"):
+        put(tmp_path / "vb" / f"{kind}_trainset_28spk_wav/p229_001.wav", hiss(0.0), 48000)
+        put(tmp_path / "vb" / f"{kind}_trainset_28spk_wav/p229_002.wav", spoilt, 48000, "FLOAT")
+    found = prepare_voicebank(tmp_path / "vb", tmp_path / "b", progress=False)
+    assert "no samples" in found.failures["p229_001.wav"]
+    assert "NaN or infinite" in found.failures["p229_002.wav"]
+    assert found.count("train") == 1
 
 
 def test_wsj0_needs_wav_files(tmp_path: Path) -> None:
@@ -186,8 +248,29 @@ def test_ears_wham_at_16_khz_with_given_cuts(ears: Path, tmp_path: Path) -> None
     prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, cuts=cuts, progress=False)
     lengths = [len(clean) for _, clean, _ in pairs(tmp_path / "out", "test")]
     assert lengths == [2 * RATE, round(2.5 * RATE)]
+    cuts.write_text(json.dumps({"p102": {"sentences_01_fast": [[0, 96000]], "rainbow_01_fast": [[0, -1]]}}))
+    missing = prepare_ears_wham(small, ears / "WHAM", tmp_path / "b", sample_rate=16000, cuts=cuts, progress=False)
+    assert [Path(name).name for name in missing.failures] == ["rainbow_01_fast.wav"]
+    for wrong in ([5], [-5, 1000], ["a", 1]):
+        cuts.write_text(json.dumps({"p102": {"sentences_01_fast": [wrong]}}))
+        with pytest.raises(DataError, match="pairs of a first and a last sample"):
+            prepare_ears_wham(small, ears / "WHAM", tmp_path / "c", cuts=cuts, progress=False)
     with pytest.raises(ConfigError, match="96000"):
         prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=96000, progress=False)
+
+
+def test_a_recording_more_of_ears_takes_no_name_of_a_pair_that_is_there(ears: Path, tmp_path: Path) -> None:
+    small = tmp_path / "EARS"
+    put(small / "p001/sentences_01_fast.wav", speech_like(4.5, 1, 48000), 48000)
+    (small / "p001/broken.wav").write_bytes(b"not audio")
+    prepared = prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, progress=False)
+    assert [Path(name).name for name in prepared.failures] == ["broken.wav"]
+    assert prepared.rows[0]["id"] == "00000"
+    put(small / "p001/rainbow_01_fast.wav", speech_like(5.0, 2, 48000), 48000)
+    with pytest.raises(ConfigError, match="other settings or recordings"):
+        prepare_ears_wham(small, ears / "WHAM", tmp_path / "out", sample_rate=16000, progress=False)
+    with pytest.raises(ConfigError, match="choose a folder outside"):
+        prepare_ears_wham(small, ears / "WHAM", ears / "WHAM/out", sample_rate=16000, progress=False)
 
 
 def test_ears_pieces_and_loudness() -> None:
@@ -244,6 +327,21 @@ def test_pairs_of_other_settings_or_recordings_do_not_stay(tmp_path: Path) -> No
     assert {row["cutoff_hz"] for row in table(tmp_path / "band", "train")} == {"2000.0"}
 
 
+def test_a_set_is_not_put_among_another(voicebank: Path, tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    prepare_voicebank(voicebank, tmp_path / "a", progress=False)
+    with pytest.raises(ConfigError, match=r"pairs of other settings or recordings.*voicebank\.json"):
+        prepare_bandwidth(clean, tmp_path / "a", split="train", progress=False)
+    prepare_bandwidth(clean, tmp_path / "b", split="valid", progress=False)
+    with pytest.raises(ConfigError, match=r"pairs of other settings or recordings.*valid\.json"):
+        prepare_voicebank(voicebank, tmp_path / "b", progress=False)
+
+
+def test_a_folder_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    clean, _, _ = mixing_folders(tmp_path / "in", 0.5)
+    assert len(prepare_bandwidth([clean, clean], tmp_path / "out", progress=False).rows) == 6
+
+
 def test_of_two_recordings_with_one_name_the_second_is_left_out(tmp_path: Path) -> None:
     for place, name in enumerate(("a/b.wav", "a-b.wav", "x.flac", "x.wav")):
         put(tmp_path / "in" / name, hiss(1.0 + place / 10, place))
@@ -263,6 +361,20 @@ def test_pairs_do_not_go_where_recordings_are_looked_for(tmp_path: Path) -> None
         prepare_bandwidth(tmp_path / "in", tmp_path / "in/bandwidth", progress=False)
 
 
+def test_pairs_do_not_go_among_recordings_that_a_training_mixes(tmp_path: Path) -> None:
+    """In the layout that `speech train` takes, whose folder of clean speech is called as that of the pairs."""
+    clean, noise, _ = mixing_folders(tmp_path / "data/train", 1.0)
+    (clean / "speaker").mkdir()
+    put(clean / "speaker/a.wav", speech_like(1.0))
+    for folder in (clean, clean / "speaker"):
+        with pytest.raises(ConfigError, match=r"would lie in .*data/train/clean, among the recordings"):
+            prepare_mix(folder, noise, None, tmp_path / "data", preset("denoise", reverb=0.0), count=1, progress=False)
+    with pytest.raises(ConfigError, match="among the recordings"):
+        prepare_bandwidth(clean, tmp_path / "data", progress=False)
+    assert not (tmp_path / "data/train/noisy").exists()
+    prepare_bandwidth(clean, tmp_path / "data", split="valid", progress=False)
+
+
 def test_bandwidth_pairs(tmp_path: Path) -> None:
     put(tmp_path / "in/a/x.wav", hiss(1.0))
     put(tmp_path / "in/b/x.wav", hiss(1.0, 1))
@@ -278,6 +390,24 @@ def test_bandwidth_pairs(tmp_path: Path) -> None:
             prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0, cutoff))
     lowest = prepare_bandwidth(tmp_path / "in", tmp_path / "low", cutoffs_hz=(100.0,), progress=False)
     assert [row["cutoff_hz"] for row in lowest.rows] == [100.0, 100.0]
+
+
+def test_recordings_that_lack_a_part_of_the_band_are_told(tmp_path: Path) -> None:
+    put(tmp_path / "in/narrow.wav", hiss(1.0, 1, 8000), 8000)
+    put(tmp_path / "in/wide.wav", hiss(1.0))
+    with pytest.warns(Note, match=r"1 of 2 recordings of clean speech have rates below 16000 Hz, narrow .*8000 Hz"):
+        prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0,), progress=False)
+
+
+@pytest.mark.parametrize(("task", "unused"), [("dereverb", ["noise"]), ("bandwidth", ["noise", "rooms"])])
+def test_noise_and_rooms_that_a_task_does_not_use_are_told(task: str, unused: list[str], tmp_path: Path) -> None:
+    folders = mixing_folders(tmp_path / "in", 0.5)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", Note)
+        prepare_mix(*folders, tmp_path / "out", preset(task, seconds=0.2), count=1, progress=False)
+    said = [str(one.message) for one in told if "not used: this task" in str(one.message)]
+    assert len(said) == len(unused)
+    assert all(name in text for name, text in zip(unused, said, strict=True))
 
 
 def test_every_subcommand(wsj0: Path, voicebank: Path, ears: Path, tmp_path: Path) -> None:

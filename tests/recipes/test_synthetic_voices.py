@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.synthetic_voices import joined_network, read_voices, sentence, speaker
+from recipes.synthetic_voices import joined_network, main, read_voices, sentence, session, speaker
 from shared.errors import ConfigError
 from tests.recipes.harness import Recipes
 
@@ -54,6 +54,23 @@ def test_speakers_are_voices_then_mixtures_and_come_again(folder: Path) -> None:
     for (name, table), (again, same) in zip(made[:7], made[7:], strict=True):
         assert name == again
         np.testing.assert_array_equal(table, same)
+
+
+def test_any_whole_number_is_a_seed(folder: Path) -> None:
+    voices = read_voices(folder)
+    assert len({speaker(voices, 100, seed, 50)[1].tobytes() for seed in (-2, -1, 0, 1)}) == 4
+
+
+def test_a_time_without_end_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="--minutes=inf"):
+        main(folder, minutes=float("inf"))
+
+
+def test_a_network_that_is_none_is_named(folder: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (folder / "bad.onnx").write_text("no network")
+    with pytest.raises(ConfigError, match=r"bad\.onnx is no network"):
+        session(folder / "bad.onnx", 1)
 
 
 def test_a_folder_without_voices_and_a_missing_network_are_answered(tmp_path: Path) -> None:
