@@ -1,15 +1,14 @@
 """Make families of real series to train and to validate forecasters with, out of tables that are free to use.
 
     python recipes/series_sets.py --list
-    git clone https://github.com/datasets/euribor sources/datasets+euribor
     python recipes/series_sets.py --sources sources --output data/series
 
 `recipes/series_sets.tsv` names each family: where its tables lie and at which commit, their licence (CC0, PDDL, CC-BY,
 MIT and alike, government works; never NC, ND, SA or GPL), who published them, how the tables are laid out, and whether
-the family trains or validates. `--list` says how each source is got: a clone in a folder of its name, with "+" for
-"/"; what is not there is left out and said. Each family becomes a folder in GluonTS's layout, `train/<name>` or
-`valid/<name>`; series that teach nothing (`reason_against`) are left out. `SOURCES.tsv` says what was made of what.
-The same clones and seed give the same series. Nothing of it is committed.
+the family trains or validates. `--list` says how each source is got: clone GitHub's datasets/euribor into
+sources/datasets+euribor; what is not there is left out and said. Each family becomes a folder in GluonTS's layout,
+`train/<name>` or `valid/<name>`; series that teach nothing (`reason_against`) are left out. `SOURCES.tsv` says what was
+made of what. The same clones and seed give the same series. Nothing of it is committed.
 """
 
 from __future__ import annotations
