@@ -158,7 +158,7 @@ def _phase(index: pd.PeriodIndex, cycle: str) -> np.ndarray:
     """Position in the cycle, 0 … 1, (length,)."""
     if cycle == "year":
         # By days, which unlike times have no first or last year.
-        return (index.asfreq("D", how="start").dayofyear.to_numpy() - 1) / 365.25
+        return (index.asfreq("D", how="START").dayofyear.to_numpy() - 1) / 365.25
     seconds = index.hour.to_numpy() * 3600 + index.minute.to_numpy() * 60 + index.second.to_numpy()
     if cycle == "hour":
         return (seconds % 3600) / 3600
