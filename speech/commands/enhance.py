@@ -263,6 +263,8 @@ def _draw(report: FolderReport, job: _Job) -> None:
         noisy = job.source / file.name if job.source.is_dir() else job.source
         place = file.target if job.output is None else job.output / "pictures" / file.name
         picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw, _written(file, noisy, job.raw))
+    if report.skipped:
+        note(f"--picture: of what is skipped no picture is drawn ({len(report.skipped)})")
 
 
 def _written(file: FileResult, noisy: Path, raw: RawFormat | None) -> RawFormat | None:

@@ -89,9 +89,10 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
         image = imread(tmp_path / f"report/pictures/{i}.wav.png")
         assert image.shape[0] > 400
         assert image.std() > 0.1
-    again = enhance(recipes, tmp_path / "in", tmp_path / "out")
+    again = enhance(recipes, tmp_path / "in", tmp_path / "out", "--picture")
     assert again.code == 1
     assert "3 skipped" in again.said
+    assert "no picture is drawn (3)" in again.said
 
 
 def test_tables_of_a_second_run_belong_together(recipes, tmp_path):
