@@ -170,20 +170,6 @@ def write(noise: Noise, path: Path, name: str) -> tuple[str, ...]:
     )
 
 
-def write_sources(output: Path, lines: list[tuple[str, ...]]) -> None:
-    """Write SOURCES.tsv, with the lines of an earlier run's files that are still there."""
-    path, made = output / "SOURCES.tsv", {line[0] for line in lines}
-    kept: list[tuple[str, ...]] = []
-    if path.is_file():
-        with open(path, encoding="utf-8", newline="") as stream:
-            before = [tuple(row) for row in csv.reader(stream, delimiter="\t")][1:]
-        kept = [row for row in before if row and row[0] not in made and (output / row[0]).is_file()]
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(("file", "source", "recordings", "authors", "licences", "said in"))
-        writer.writerows(sorted([*kept, *lines]))
-
-
 def main(
     sources: Annotated[Path | None, typer.Option(help="Folder that has one folder a source.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for train/ and valid/.")] = Path("runs/noise_recordings"),
@@ -193,6 +179,8 @@ def main(
     seed: Annotated[int, typer.Option(help="Of orders and pauses.", min=0)] = 0,
 ) -> None:
     """Make noises to train and to validate with out of recordings that are free to use."""
+    from free_sources.listing import write_sources  # found where this runs as a script
+
     prepare(1)
     got, recordings = read_table(table)
     if listed:
@@ -221,7 +209,7 @@ def main(
             kinds.add((source, kind))
     if not lines:
         raise ConfigError(f"--sources {sources}: none of the recordings is there; --list says what belongs into it")
-    write_sources(output, lines)
+    write_sources(output, ("file", "source", "recordings", "authors", "licences", "said in"), lines)
     if absent:
         show(f"{len(absent)} recordings are not there, the first: {absent[0].source}/{absent[0].path}")
     minutes = ", ".join(f"{value / 60:.1f} minutes to {split}" for split, value in seconds.items())

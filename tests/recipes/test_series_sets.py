@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recipes.series_sets import TABLE, Checkout, fingerprint, periods_of, read_table, reason_against, straight
+from recipes.free_sources.families import fingerprint, reason_against, straight
+from recipes.free_sources.tables import TABLE, Checkout, periods_of, read_table
 from shared.errors import ConfigError, DataError
 from tests.recipes.harness import Recipes
 from tsdiff.data import load_folder
