@@ -29,6 +29,29 @@ def forked(function: Callable[..., Any], *args: Any) -> BaseProcess:
     return process
 
 
+def killed_while_writing(most: int, function: Callable[..., Any], *args: Any) -> bool:
+    """Whether a call, in a fork of this process, was killed before the file that it would rename or remove after `most`
+    others; False where it came to its end before."""
+    process = forked(_killed_after, most, function, *args)
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def _killed_after(most: int, function: Callable[..., Any], *args: Any) -> None:
+    left = most
+
+    def watch(event: str, _: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event in ("os.rename", "os.remove"):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    function(*args)
+
+
 def _alone(function: Callable[..., Any], *args: Any) -> None:
     _on_one_thread()
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,7 +16,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError
-from shared.files.checkpoint import WEIGHTS, resolve
+from shared.files.checkpoint import resolve
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
 from tsdiff.data import entries_of, normalise_freq
@@ -24,10 +24,10 @@ from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import (
-    forget_others,
     read_horizon,
     read_sampling,
     refuse_several,
+    replacing,
     write_kind,
     write_settings,
 )
@@ -315,13 +315,12 @@ class TSDiffPredictor(ModelCalls):
         return suited(refined, dataset, count, own, self.freq, steps, regress=False, told=True)
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
-        """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_kind(path, self)
-        self.model.save_pretrained(path)
-        write_settings(path, self.sampling, self.prediction_length)
-        forget_others(path, WEIGHTS)
+        """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon. They take
+        the place of a forecaster that is there when all is written; what is stopped just then is refused on reading."""
+        with replacing(Path(path)) as made:
+            write_kind(made, self)
+            self.model.save_pretrained(made)
+            write_settings(made, self.sampling, self.prediction_length)
 
     @classmethod
     def deserialize(

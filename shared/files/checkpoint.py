@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ from torch import Tensor, contiguous_format, nn
 from shared.errors import CheckpointError, MissingPackageError
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
-from shared.files.io import atomic_path, write_json
+from shared.files.io import atomic_path, temporary_path, write_json
 from shared.files.settings import dataclass_from
 from shared.optional import needed
 
@@ -53,6 +55,38 @@ def save_checkpoint(
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors, metadata={"config": json.dumps(full)}))
     write_json(folder / CONFIG, full)
+
+
+@contextmanager
+def replacing(folder: str | os.PathLike[str], own: str = WEIGHTS, others: Collection[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder, to write a model in with all that belongs to it, in folders of their own too; at the end
+    its files take the place of those of the model in `folder`, of which other files stay.
+
+    An error, or a stop before the end, leaves that one as it was. A stop while they change places leaves a folder that
+    lacks `own`, and so is refused where it is read: never the weights of one with the settings of another. Files keep
+    the permissions of those that they replace; a link is replaced itself.
+
+    Args:
+        folder: made if need be.
+        own: name of the file that a folder is no model without; it is put there last.
+        others: names of files that models of other kinds have, which are removed, as their weights are.
+    """
+    folder = Path(folder)
+    with temporary_path(folder, folder=True) as made:
+        yield made
+        files = sorted((one for one in made.rglob("*") if one.is_file()), key=(made / own).__eq__)
+        targets = [folder / one.relative_to(made) for one in files]
+        for one, target in zip(files, targets, strict=True):
+            if target.is_file():
+                one.chmod(stat.S_IMODE(target.stat().st_mode))
+        places = sorted({target.parent for target in targets})
+        for place in places:
+            place.mkdir(parents=True, exist_ok=True)
+        for place in places:  # the folder itself first
+            for name in {own, WEIGHTS, *others}:
+                (place / name).unlink(missing_ok=True)
+        for one, target in zip(files, targets, strict=True):
+            os.replace(one, target)
 
 
 @dataclass(frozen=True)
@@ -124,7 +158,8 @@ def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> 
     weights = folder / WEIGHTS
     if not weights.is_file():
         inside = folder / "model"  # where a training leaves it
-        remedy = f"; give {inside}, which does" if (inside / WEIGHTS).is_file() else ""
+        halved = "; if saving it was stopped, save or train it again" if (folder / CONFIG).is_file() else ""
+        remedy = f"; give {inside}, which does" if (inside / WEIGHTS).is_file() else halved
         raise CheckpointError(f"{folder} holds no {WEIGHTS}; a model folder has {CONFIG} and {WEIGHTS}{remedy}")
     try:
         with safe_open(weights, framework="pt", device="cpu") as file:

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shared.files.checkpoint import CONFIG, WEIGHTS, open_checkpoint, resolve, save_checkpoint
-from shared.files.io import atomic_path
+from shared.files.checkpoint import CONFIG, WEIGHTS, open_checkpoint, replacing, resolve, save_checkpoint
 from shared.predictions import Denoiser
 from shared.sde import SDE
 from speech.model.config import FramePadding, SpeechConfig
@@ -111,8 +110,9 @@ class SpeechModel(nn.Module):
         return nn.functional.pad(spectrogram, (0, missing)) if missing else spectrogram
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
-        """Write `config.json` and `model.safetensors` to `folder`, each atomically; a companion that lies in the folder
-        that the model was loaded from is copied along.
+        """Write `config.json` and `model.safetensors` to `folder`, each atomically. A companion that lies in the folder
+        that the model was loaded from is copied along; model and companion take the place of others that are there
+        when both are written, and what is stopped just then is refused on reading.
 
         Args:
             folder: made if need be.
@@ -123,21 +123,26 @@ class SpeechModel(nn.Module):
         state = self.state_dict()
         if half:
             state = {name: _halved(value) for name, value in state.items()}
-        save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), state)
-        self._copy_companion(Path(folder))
-
-    def _copy_companion(self, folder: Path) -> None:
-        """Copy a companion that lies within this model's folder to its place within another one."""
-        if self.config.companion is None or self.folder is None:
+        companion = self._companion_files(Path(folder))
+        if not companion:
+            save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), state)
             return
+        with replacing(folder) as made:
+            save_checkpoint(made, FORMAT, VERSION, asdict(self.config), state)
+            for name, file in companion.items():
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, made / name)
+
+    def _companion_files(self, folder: Path) -> dict[Path, Path]:
+        """The files of a companion that lies within this model's folder, by their names in another one; none where
+        there is no such companion, or that folder is its own."""
+        if self.config.companion is None or self.folder is None:
+            return {}
         name = Path(os.path.normpath(self.config.companion.model))
         own, there = self.folder / name, folder / name
         if name == Path() or name.is_absolute() or ".." in name.parts or own.resolve() == there.resolve():
-            return
-        for file in (CONFIG, WEIGHTS):
-            if (own / file).is_file():
-                with atomic_path(there / file) as temporary:
-                    shutil.copyfile(own / file, temporary)
+            return {}
+        return {name / file: own / file for file in (CONFIG, WEIGHTS) if (own / file).is_file()}
 
     @classmethod
     def from_pretrained(

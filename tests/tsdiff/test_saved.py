@@ -17,6 +17,7 @@ from gluonts.model.predictor import Predictor
 
 from shared.console.command import given
 from shared.errors import CheckpointError
+from tests.isolated import killed_while_writing
 from tests.tsdiff.conftest import sines
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.automatic import AutoPredictor
@@ -332,3 +333,32 @@ def test_several_forecasters_that_were_stopped_while_they_changed_places_are_ref
     assert repr(Predictor.deserialize(tmp_path)) == repr(new)
     assert (tmp_path / "0" / "notes.txt").read_text() == "kept"
     assert not list(tmp_path.glob(".unfinished-*"))
+
+
+def test_a_forecaster_written_over_another_and_killed_is_one_of_both_or_refused(tmp_path: Path):
+    """Wherever it is killed: never the weights of one with the sampling or the horizon of the other."""
+    old, new = random_predictor(0), random_predictor(1, Sampling(steps=3, nonnegative=True)).with_horizon(2)
+    wanted = {repr(one): one.model.state_dict() for one in (old, new)}
+    found: list[str] = []
+    for place in range(99):
+        folder = tmp_path / str(place)
+        old.serialize(folder)
+        (folder / "notes.txt").write_text("kept")
+        (folder / "config.json").chmod(0o600)
+        killed = killed_while_writing(place, new.serialize, folder)
+        assert (folder / "notes.txt").read_text() == "kept"
+        try:
+            read = TSDiffPredictor.from_pretrained(folder)
+        except CheckpointError as error:
+            found.append("refused" if "save or train it again" in str(error) else str(error))
+            new.serialize(folder)
+            read = TSDiffPredictor.from_pretrained(folder)
+            assert repr(read) == repr(new)
+        else:
+            found.append(repr(read))
+        assert all(torch.equal(part, wanted[repr(read)][name]) for name, part in read.model.state_dict().items())
+        if not killed:
+            break
+    assert list(dict.fromkeys(found)) == [repr(old), "refused", repr(new)]
+    assert (folder / "config.json").stat().st_mode & 0o777 == 0o600
+    assert not list(folder.glob(".unfinished-*"))

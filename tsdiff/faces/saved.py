@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +13,10 @@ from gluonts.core import fqname_for
 from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError
+from shared.files import checkpoint
 from shared.files.checkpoint import WEIGHTS
 from shared.files.documents import read_json
-from shared.files.io import temporary_path, write_json
+from shared.files.io import write_json
 from shared.files.settings import dataclass_from
 from tsdiff.sampling.settings import Sampling
 
@@ -43,34 +43,10 @@ def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> 
     write_json(folder / _PREDICTOR, {"prediction_length": prediction_length})
 
 
-@contextmanager
-def replacing(folder: Path, own: str) -> Iterator[Path]:
-    """Yield an empty folder, to write several forecasters in, of which `own` is the file that tells of them; at the end
-    they take the place of the forecaster in `folder`, of which other files stay.
-
-    An error, or a stop before the end, leaves that one as it was. A stop while they change places leaves a folder that
-    tells of no forecaster, which is refused where it is read: never members of one with what tells of another.
-    """
-    with temporary_path(folder, folder=True) as made:
-        yield made
-        files = sorted((one for one in made.rglob("*") if one.is_file()), key=(made / own).__eq__)
-        targets = [folder / one.relative_to(made) for one in files]
-        places = sorted({target.parent for target in targets})
-        for place in places:
-            place.mkdir(exist_ok=True)
-        for place in places:  # the folder itself first
-            for name in (*_SEVERAL, WEIGHTS):
-                (place / name).unlink(missing_ok=True)
-        for one, target in zip(files, targets, strict=True):
-            os.replace(one, target)
-
-
-def forget_others(folder: Path, own: str) -> None:
-    """Remove what tells that a folder holds a forecaster of another kind than of that whose file is `own`: an earlier
-    one, in the place of which that has been written, and which would be read instead of it."""
-    for name in (*_SEVERAL, WEIGHTS):
-        if name != own:
-            (folder / name).unlink(missing_ok=True)
+def replacing(folder: Path, own: str = WEIGHTS) -> AbstractContextManager[Path]:
+    """Yield an empty folder, to write a forecaster in, of which `own` is the file that tells of it; at the end it takes
+    the place of the one in `folder`, of whatever kind: see `shared.files.checkpoint.replacing`."""
+    return checkpoint.replacing(folder, own, _SEVERAL)
 
 
 def refuse_several(folder: Path) -> None:

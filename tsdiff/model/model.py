@@ -331,7 +331,8 @@ class TSDiff(ShortName, nn.Module):
         return {name: part.to(self.device) for name, part in inputs.items()}
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors` into the folder `path`."""
+        """Write `config.json` and `model.safetensors` into the folder `path`; what a forecaster has there besides, its
+        sampling and horizon, stays: `TSDiffPredictor.serialize` writes all."""
         save_checkpoint(path, FORMAT, VERSION, asdict(self.config), self.state_dict())
 
     @classmethod

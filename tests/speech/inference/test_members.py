@@ -24,6 +24,7 @@ from speech.metrics import pesq_wb, si_sdr
 from speech.model.config import Companion
 from speech.model.frontend import FrontEndConfig
 from speech.model.model import SpeechModel
+from tests.isolated import killed_while_writing
 from tests.recipes.harness import Recipes
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_model
 
@@ -169,6 +170,45 @@ class HalvedConfig:
 
     def build(self, frontend: object, sde: object) -> Halved:
         return Halved()
+
+
+def test_a_pair_written_over_another_and_killed_is_one_of_both_or_refused(tmp_path: Path) -> None:
+    """Wherever it is killed: never one's model beside the other's companion."""
+    pairs = []
+    for name, factor in (("old", 1.0), ("new", 1.1)):
+        folder = saved(scaled(factor), tmp_path / name, Path("beside"))
+        saved(scaled(factor + 0.01), folder / "beside")
+        pairs.append(SpeechModel.from_pretrained(folder))
+    old, new = pairs
+    weights = {name: weights_of(pair) for name, pair in (("old", old), ("new", new))}
+    found: list[str] = []
+    for place in range(99):
+        target = tmp_path / str(place)
+        old.save_pretrained(target)
+        killed = killed_while_writing(place, new.save_pretrained, target)
+        try:
+            read = weights_of(SpeechModel.from_pretrained(target))
+        except CheckpointError as error:
+            found.append("refused" if "save or train it again" in str(error) else str(error))
+        else:
+            found.append(next(name for name, known in weights.items() if torch.equal(known, read)))
+        if not killed:
+            break
+    assert list(dict.fromkeys(found)) == ["old", "refused", "new"]
+
+
+def scaled(factor: float) -> SpeechModel:
+    model = tiny_model()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights *= factor
+    return model
+
+
+def weights_of(model: SpeechModel) -> torch.Tensor:
+    """Those of a model and of its companion, in a row."""
+    pair = Enhancer(model, quality="best")
+    return torch.cat([w.flatten() for runner in pair.engine.members.runners for w in runner.model.parameters()])
 
 
 def test_a_companion_of_ones_own_backbone_gets_the_classes_that_its_model_got(tmp_path: Path) -> None:
