@@ -167,7 +167,10 @@ TESTS = {
     "tsdiff/windows/sides.py": ("tsdiff/windows/test_sides.py", "tsdiff/windows/test_anchors.py"),
     "tsdiff/windows/hanging.py": ("tsdiff/windows/test_sides.py", "tsdiff/sampling/test_dependence.py"),
     "tsdiff/": ("tsdiff/test_predictor.py", "tsdiff/model/test_model.py", "tsdiff/test_estimator.py"),
-    "tsdiff/tasks/anomaly/scores.py": ("tsdiff/tasks/test_anomaly.py",),
+    **dict.fromkeys(
+        (f"tsdiff/tasks/anomaly/{name}.py" for name in ("scored", "scores", "thresholds")),
+        ("tsdiff/tasks/test_anomaly.py",),
+    ),
     "tsdiff/tasks/anomaly/forecasts.py": ("tsdiff/tasks/test_anomaly_forecasts.py",),
     "tsdiff/tasks/anomaly/lasting.py": ("tsdiff/tasks/test_anomaly_forecasts.py",),
     "tsdiff/tasks/calendar_search.py": (

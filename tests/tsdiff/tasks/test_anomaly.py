@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import sines, tiny_estimator
 from tests.tsdiff.gaussian_model import LENGTH, gaussian_model
@@ -161,6 +162,17 @@ def test_thresholds_are_quantiles_of_each_series_and_of_all() -> None:
             fit_thresholds([first], quantile)
     with pytest.raises(DataError, match="no score"):
         fit_thresholds([scored("a", [np.nan])])
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_thresholds_from_one_score_are_told(later: bool, recwarn: pytest.WarningsRecorder) -> None:
+    whole = scored("a", [1.0, 2.0, 3.0])
+    fit_thresholds([whole], later=later)
+    assert not recwarn
+    with pytest.warns(Note, match=r"^series 'b': a threshold from one score is that score, .*; give longer series"):
+        assert fit_thresholds([whole, scored("b", [np.nan, 3.0])], later=later).of("b") == 3
+    with pytest.warns(Note, match=r"^series 'b' and 1 more: a threshold"):
+        fit_thresholds([scored("b", [1.0]), scored("c", [2.0])], later=later)
 
 
 def test_thresholds_need_a_score_before_the_held_out_steps() -> None:

@@ -1,25 +1,26 @@
-"""Anomaly scores of series: how unlikely a model finds each step, thresholds from ordinary data, and long frames."""
+"""Anomaly scores of series: how unlikely a model finds each step, and long frames of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, Protocol, Unpack
 
 import numpy as np
 import pandas as pd
-import torch
 
-from shared.checks import Count, Level, checked
+from shared.checks import Count, checked
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
-from tsdiff.data import Stamp, series_from_frame, to_timestamps
+from tsdiff.data import Stamp, series_from_frame
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.data.frequency import quiet, shifted
-from tsdiff.data.origin import Zone
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
+from tsdiff.tasks.anomaly.scored import SeriesScores as SeriesScores
+from tsdiff.tasks.anomaly.thresholds import Thresholds as Thresholds
+from tsdiff.tasks.anomaly.thresholds import against_recent as against_recent
+from tsdiff.tasks.anomaly.thresholds import fit_thresholds as fit_thresholds
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.gaps import stretches as stretches
@@ -33,110 +34,10 @@ DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 (`benchmarks/anomaly.py` compares others). Of models without anchors; others are scored by `ForecastScoring()`."""
 
 
-_ENOUGH = 100
-"""Scores since two seasons are known that are enough for a threshold without those before."""
-_ABOVE, _TAIL, _SPARED = 10, 30, 4.0
-"""Scores above a quantile that tell it; of fewer it goes by so many of the largest, none of which counts for more than
-so many usual ones."""
-
-
 class HoldsModel(Protocol):
     """What holds a trained model, such as a `tsdiff.predictor.TSDiffPredictor`."""
 
     model: TSDiff
-
-
-@dataclass(frozen=True)
-class SeriesScores:
-    """The anomaly scores of one series.
-
-    Attributes:
-        item_id: of the series.
-        start: of the series.
-        target: (length,), or (channels, length), what was scored, NaN where missing.
-        score: (length,) nats a step, so that series of any level compare. By `ForecastScoring` −log of the chance of a
-            value as far off its forecast, or of what is new in that where errors last. By `LikelihoodSettings` the
-            negative log-likelihood in the network's units ("ode": of the windows that cover the step, a step's share;
-            "elbo": the step's own part of it), averaged over the windows that cover it. NaN where the value is missing,
-            in no scored window, or among the first few.
-        stamp: which day of their period the timestamps of the frame that was scored name.
-        zone: of these.
-        early: (length,) what scores of steps before two seasons were known would be if they had been, NaN of others;
-            those are smaller. None: there is no such difference.
-    """
-
-    item_id: str
-    start: pd.Period
-    target: np.ndarray
-    score: np.ndarray
-    stamp: Stamp = "start"
-    zone: Zone = field(default_factory=Zone)
-    early: np.ndarray | None = None
-
-    def since(self, first: int) -> SeriesScores:
-        """The scores from step `first` on; of a negative one, counted from the end."""
-        first = first if first >= 0 else max(0, len(self.score) + first)
-        return self._part(slice(first, None), shifted(self.start, first))
-
-    def before(self, first: int) -> SeriesScores:
-        """The scores of the steps before `first`; of a negative one, counted from the end."""
-        return self._part(slice(None, first), self.start)
-
-    def _part(self, steps: slice, start: pd.Period) -> SeriesScores:
-        early = None if self.early is None else self.early[steps]
-        return replace(self, start=start, target=self.target[..., steps], score=self.score[steps], early=early)
-
-    def with_score(self, score: np.ndarray) -> SeriesScores:
-        """The same series with other scores, (length,)."""
-        return replace(self, score=score, early=None)
-
-    def comparable(self, last: int) -> SeriesScores:
-        """Scores of which the `last` compare with those before, whose thresholds are taken with `later=True`: those of
-        `early`, unless two seasons had been known for a hundred steps."""
-        if self.early is None or self.before(-last).settled().size >= _ENOUGH:
-            return self
-        return self.with_score(np.where(np.isnan(self.early), self.score, self.early))
-
-    def settled(self) -> np.ndarray:
-        """The scores of steps since two seasons are known, (n,)."""
-        known = np.isfinite(self.score) if self.early is None else np.isfinite(self.score) & np.isnan(self.early)
-        return self.score[known]
-
-    def index(self) -> pd.PeriodIndex:
-        """The periods of the steps."""
-        with quiet():
-            return pd.period_range(self.start, periods=len(self.score), freq=self.start.freq)
-
-    def times(self, stamp: Stamp | None = None) -> pd.DatetimeIndex:
-        """The timestamps of the steps, as those of the frame that was scored; of entries the starts of their periods.
-
-        Args:
-            stamp: which day of their period they name, in place of `stamp`.
-        """
-        return self.zone.restored(to_timestamps(self.index(), stamp or self.stamp))
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Scores above which a step counts as anomalous.
-
-    Attributes:
-        quantile: of the scores of ordinary data that they are.
-        overall: over all series, for a series that was not among them.
-        items: of each series.
-    """
-
-    quantile: float
-    overall: float
-    items: Mapping[str, float]
-
-    def of(self, item_id: str) -> float:
-        """The threshold of a series."""
-        return self.items.get(item_id, self.overall)
-
-    def exceeded(self, result: SeriesScores) -> np.ndarray:
-        """Whether the score of each step is above the threshold of its series, (length,); not where there is none."""
-        return np.nan_to_num(result.score, nan=-np.inf) > self.of(result.item_id)
 
 
 def scoring(
@@ -240,90 +141,6 @@ def _why_none(model: TSDiff, settings: ScoringSettings) -> str:
         f"every window of {model.config.length} steps misses more than {settings.max_missing:.0%} of its values; give "
         "longer series, or raise max_missing"
     )
-
-
-def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995, later: bool = False) -> Thresholds:
-    """Thresholds from the scores of data that is taken to be ordinary, such as the training data.
-
-    Args:
-        scores: of the data.
-        quantile: of the scores of each series, and of all.
-        later: the thresholds are for steps that follow these in the same series, not for these themselves. Then scores
-            of steps before two seasons were known, which are smaller, are left out where a hundred others remain; make
-            them `SeriesScores.comparable` for where they do not. And where fewer than ten scores lie above a quantile,
-            it is told by the thirty largest, whose excesses are taken for exponential, as logarithms of chances are,
-            with the error that so few leave: the largest of a hundred is no limit for the next hundred.
-
-    Raises:
-        ConfigError: a quantile outside (0, 1).
-        DataError: no score at all.
-    """
-    checked(Level, quantile=quantile)
-    items = {one.item_id: _telling(one, later) for one in scores}
-    items = {item: values for item, values in items.items() if values.size}
-    if not items:
-        raise DataError("there is no score to take a threshold from; give series that can be scored")
-    limit = _limit if later else lambda values, level: float(np.quantile(values, level))
-    overall = limit(np.concatenate(list(items.values())), quantile)
-    return Thresholds(quantile, overall, {item: limit(values, quantile) for item, values in items.items()})
-
-
-def _telling(one: SeriesScores, later: bool) -> np.ndarray:
-    """The scores that a threshold is taken from, (n,)."""
-    settled = one.settled()
-    return settled if later and len(settled) >= _ENOUGH else one.score[np.isfinite(one.score)]
-
-
-def _limit(values: np.ndarray, level: float) -> float:
-    """What the next value exceeds with a chance of 1 − level, by values (n,) before it.
-
-    The next excess after some with an exponential law has Pareto's, with their number for its shape.
-    """
-    few = len(values) * (1 - level) < _ABOVE
-    begin = float(np.quantile(values, min(level, max(1 - _TAIL / len(values), 0.5)) if few else level))
-    over = values[values > begin] - begin
-    times = len(over) / (len(values) * (1 - level))
-    if not few or times <= 1:
-        return begin
-    most = _SPARED * float(np.median(over)) / np.log(2)  # what is no ordinary score says nothing of the others
-    return begin + len(over) * float(np.minimum(over, most).mean()) * (times ** (1 / len(over)) - 1)
-
-
-def against_recent(
-    scores: Iterable[SeriesScores], history: int = 8000, recent: int = 1, learning: int = 100
-) -> list[SeriesScores]:
-    """Scores beside those that came before them: how surprising each is in its own series, by what that one had lately.
-
-    For long series that wander, or whose kinds differ: one threshold then serves all of them. It is the anomaly
-    likelihood of Ahmad et al. (2017), "Unsupervised real-time anomaly detection for streaming data", section 4, as
-    −log Q((mean of the last `recent` − mean)/deviation), mean and deviation those of the last `history` scores, the
-    step's own among them. The paper takes history 8000 and recent 10.
-
-    Args:
-        scores: of any detector.
-        history: steps that a score is compared with.
-        recent: steps that are averaged first.
-        learning: steps with a score that must have been seen; NaN before.
-
-    Returns:
-        The same series with other scores, in nats: .69 is as usual, 6.6 three deviations above.
-
-    Raises:
-        ConfigError: fewer than one step, or `learning` outside 2 … `history`.
-    """
-    history, recent, learning = checked(Count, history=history, recent=recent, learning=learning)
-    if not 2 <= learning <= history:
-        raise ConfigError(f"learning={learning}: a deviation needs two steps at least, and history={history} at most")
-    return [one.with_score(_surprise(one.score, history, recent, learning)) for one in scores]
-
-
-def _surprise(score: np.ndarray, history: int, recent: int, learning: int) -> np.ndarray:
-    series = pd.Series(score)
-    before, lately = series.rolling(history, min_periods=learning), series.rolling(recent, min_periods=1)
-    away, deviation = (lately.mean() - before.mean()).to_numpy(), before.std().to_numpy()
-    unit = np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 0)
-    tail = -torch.special.log_ndtr(torch.from_numpy(-unit))
-    return np.where(np.isnan(score) | np.isnan(deviation), np.nan, tail.numpy())
 
 
 def anomalies_to_frame(
