@@ -33,6 +33,7 @@ from tsdiff.faces.saved import (
 )
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED, FORMAT, TSDiff
+from tsdiff.sampling.bounds import told_bounds
 from tsdiff.sampling.continued import continued
 from tsdiff.sampling.drawing import (
     Rows,
@@ -150,7 +151,7 @@ class TSDiffPredictor(ModelCalls):
         """
         if kwargs:
             raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
-        entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
+        entries, num_samples = told_bounds(entries_of(dataset), self.sampling), checked(Count, num_samples=num_samples)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
         if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:
             return self._suited(entries, num_samples, regress)
@@ -248,7 +249,7 @@ class TSDiffPredictor(ModelCalls):
             ConfigError: num_samples < 1.
             DataError: an entry without any observed value, of another frequency, or of another shape.
         """
-        entries, num_samples = entries_of(dataset), checked(Count, num_samples=num_samples)
+        entries, num_samples = told_bounds(entries_of(dataset), self.sampling), checked(Count, num_samples=num_samples)
         if not self.sampling.counts or self.model.config.awaits_freq:
             return self._imputations(entries, num_samples)
         plain = self.with_sampling(**PLAIN)._imputations

@@ -26,6 +26,7 @@ from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import AUTO, replacing, write_kind
 from tsdiff.predictor import TSDiffPredictor
+from tsdiff.sampling.bounds import told_bounds
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
 from tsdiff.windows.config import WindowConfig
@@ -155,7 +156,8 @@ class AutoPredictor(FrameCalls):
         own = self.sampling
         if not (own.nonnegative or own.counts or own.bounds != (None, None)):
             return one.predict(dataset, count)
-        return suited(one.predict, dataset, count, own, self.freq, self.prediction_length, regress=False)
+        entries = told_bounds(dataset, own)
+        return suited(one.predict, entries, count, own, self.freq, self.prediction_length, regress=False)
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write every model into a folder of its own in `path`, and how they are pooled."""

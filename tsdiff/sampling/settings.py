@@ -79,7 +79,8 @@ class Sampling(Checked):
         skip: of "ddim": of the table's steps every skip-th is used.
         skip_type: of "ddim": "uniform" or "quadratic".
         minimum: samples below it are raised to it, in the series' own units: 0 for counts and amounts; None for none.
-        maximum: samples above it are lowered to it: 100 for percentages, a capacity; None for none.
+        maximum: samples above it are lowered to it: 100 for percentages, a capacity; None for none. A note tells of
+            series that have been above it, or below `minimum`.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         counts: series of which no observed value is below 0 keep their share of zeros, and those of whole numbers get
             whole samples (`tsdiff.sampling.zeros`); no sample passes a value that its series often reaches and never
