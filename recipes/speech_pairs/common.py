@@ -135,7 +135,7 @@ def for_each(
                 raise
             return str(error)
 
-    with ThreadPoolExecutor(max_workers=workers or min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=workers_of(workers)) as pool:
         made = pool.map(attempt, items)
         for item, result in zip(items, track(made, description, "files", total=len(items), show=progress), strict=True):
             if isinstance(result, str):
@@ -146,6 +146,11 @@ def for_each(
         raise DataError(f"{description}: none could be made; the first: {next(iter(prepared.failures.values()))}")
     prepared.failures |= left_out or {}
     return prepared
+
+
+def workers_of(workers: int | None) -> int:
+    """Threads: so many, or as many as cores, up to eight."""
+    return workers or min(8, os.cpu_count() or 1)
 
 
 _HOPELESS = frozenset({28, 30, 13})  # no space, read-only, not permitted: what stops one item stops all

@@ -18,7 +18,8 @@ from speech.data.config import MixConfig
 from speech.data.degrade import reduce_rate
 from speech.data.mixing import MixSource
 
-from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, refuse_inside, write_pair
+from .common import Prepared, Row, claim_pairs, finish, for_each, is_done, refuse_inside, workers_of, write_pair
+from .sizes import refuse_too_large
 
 
 def prepare_mix(
@@ -50,12 +51,13 @@ def prepare_mix(
 
     Raises:
         DataError: a folder or file cannot be read.
-        ConfigError: the count is below 1, the config asks for what is not there, `output` holds other pairs, or the
-            pairs would lie among recordings.
+        ConfigError: the count is below 1, the config asks for what is not there, `output` holds other pairs, the pairs
+            would lie among recordings, or this machine cannot hold what is asked for.
     """
     if count < 1:
         raise ConfigError(f"count={count}: need at least one mixture")
     output = Path(output)
+    refuse_too_large(config, count, output, split, workers_of(workers), simulated_rooms if config.reverb else 0)
     refuse_inside(output, [*as_folders(clean), *as_folders(noise), *as_folders(rooms or [])], [split])
     if as_folders(noise) and not config.noises:
         tell("the folders of noise (--noise) are not used: this task mixes none")
