@@ -31,6 +31,8 @@ from shared.optional import needed
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """Name of a model's configuration in its folder."""
 """Name of a model's weights in its folder."""
+_OF_MODELS = ["*.json", WEIGHTS, f"*/{WEIGHTS}"]
+"""What a model's folder may have: settings, weights, and folders of models that belong to it, such as a companion."""
 _REMEDY = "copy or train the model again"
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -287,7 +289,7 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
     """The folder of a model: a bundled name, an existing folder, or a hub id ("owner/name", needs the extra "hub").
 
     A bundled name means the bundled model, whatever lies in the current folder: a folder of that name is "./name". A
-    `Path` is never a name.
+    `Path` is never a name. From a hub come the weights, all settings, and those of models in folders of the model's.
 
     Raises:
         CheckpointError: nothing of that name, or a file; the message tells what there is of this kind.
@@ -318,6 +320,6 @@ def _from_hub(name: str) -> Path:
     except MissingPackageError as error:
         raise CheckpointError(str(error)) from error
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(hub.snapshot_download(name, allow_patterns=_OF_MODELS))
     except Exception as error:  # the hub's client raises a wide family of errors; each means the same to a user
         raise CheckpointError(f"{name!r} is no folder here and could not be fetched from the hub: {error}") from error
