@@ -73,7 +73,7 @@ class Enhancer:
         keep_music: leave recordings as they are where they are music (`speech.audio.music`), which the bundled models
             take for noise; it is judged over some ten seconds. For models at 16 kHz, and not for streams.
         quality: "best" averages the results with those of the model's companion, another network, at the cost of both;
-            the bundled default has one. Not for streams.
+            the bundled default has one, which is sampled by its own settings. Not for streams.
 
     Attributes:
         nfe: network calls that every sample of the latest recording went through, all draws together.
@@ -129,6 +129,7 @@ class Enhancer:
         self.batch_size = batch_size or (1 if on_cpu else 4)
         if on_cpu:
             keep_large_blocks()
+        companion = companion_of(self.model, self.sampling) if self.quality == "best" else None
         self.engine = Engine(
             self.model,
             self.sampling,
@@ -140,13 +141,15 @@ class Enhancer:
             upper_band=upper_band,
             rate=rate,
             keep_music=keep_music,
-            companion=companion_of(self.model, self.sampling) if self.quality == "best" else None,
+            companion=companion,
         )
         self.rate, self.keep_music = rate, keep_music
         self.upper_band = self.engine.upper_band
         self.nfe = 0
         self.engine.warn_without_effect({"steps": steps is not None, "seed": seed != 0, "draws": draws > 1})
         advice.warn(advice.of_stability(model.sde, self.sampling))
+        if companion is not None:
+            advice.warn(advice.beside_companion(model.config.sampling, self.sampling, companion[1]))
 
     @classmethod
     def from_pretrained(

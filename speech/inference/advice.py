@@ -20,6 +20,9 @@ from speech.model.model import SpeechModel
 _LANES = 64
 _MOST_STEPS = 100
 
+_OF_SAMPLERS = ("sampler", "steps", "schedule", "t_end", "reverse_starting_point", "network_time")
+"""Settings of the calls of one network."""
+
 _UNSTABLE = 5.0
 """Of predictions of ±1 a state may hold this many times what the process' path holds. On the bundled models, results
 stay right up to 4."""
@@ -124,6 +127,26 @@ def without_effect(
         return None
     reasons = "; ".join(dict.fromkeys(unused[name] for name in idle))
     return f"{', '.join(idle)}: without effect; {reasons}"
+
+
+def beside_companion(own: SamplingConfig, asked: SamplingConfig, beside: SamplingConfig) -> str | None:
+    """What to say of how a model is to be sampled where its companion, which is sampled by its own settings, is not;
+    None where there is nothing.
+
+    Args:
+        own: the model's settings.
+        asked: those that it is sampled by.
+        beside: the companion's.
+    """
+    named = [
+        name
+        for name in _OF_SAMPLERS
+        if getattr(asked, name) not in (getattr(own, name), getattr(beside, name))  # whoever asks for the same gets it
+    ]
+    if not named:
+        return None
+    its = ", ".join(f"{name}={getattr(beside, name)!r}" for name in named)
+    return f"quality='best': {', '.join(named)}: of the model alone; its companion is sampled by its own, {its}"
 
 
 def warn(text: str | None, stacklevel: int = 3) -> None:

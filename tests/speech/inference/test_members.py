@@ -103,6 +103,24 @@ def test_what_is_asked_for_reaches_the_companion(tmp_path: Path) -> None:
     np.testing.assert_allclose(asked.enhance(signal, 16000), wanted.enhance(signal, 16000), atol=2e-6)
 
 
+def test_it_is_told_that_a_companion_is_sampled_by_its_own_settings(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    other = tiny_model(sampler="ode1", steps=1)
+    model = SpeechModel.from_pretrained(saved(tiny_model(), tmp_path / "pair", saved(other, tmp_path / "beside"), 0.3))
+    Enhancer(model, quality="best")
+    Enhancer(model, sampler="sde1", steps=5)
+    Enhancer(model, sampler="ode1", steps=1, quality="best")  # as the companion is
+    Enhancer(model, sampling=replace(model.config.sampling, suppression=1.5), quality="best")  # which reaches it
+    assert not recwarn
+    with pytest.warns(
+        SettingWarning, match=r"^quality='best': sampler, steps: of .* its own, sampler='ode1', steps=1$"
+    ):
+        Enhancer(model, "sde1", 5, quality="best")
+    with pytest.warns(SettingWarning, match=r"^quality='best': steps: of the model alone"):
+        Enhancer(model, sampling=replace(model.config.sampling, steps=4), quality="best")
+
+
 def test_a_companion_travels_in_its_models_folder(tmp_path: Path) -> None:
     folder = saved(tiny_model(), tmp_path / "made", Path("beside"), 1.0)
     other = tiny_model(sampler="ode1", steps=1)
