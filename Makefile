@@ -27,7 +27,7 @@ test-slow: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal --run-slow $(ARGS)
 
 test-app: $(VENV)/.installed-browser
-	$(BIN)/python -m pytest tests/recipes/test_page.py tests/recipes/test_page_server.py tests/recipes/test_page_browser.py --run-slow $(ARGS)
+	$(BIN)/python -m pytest tests/recipes/test_page.py tests/recipes/test_page_sound.py tests/recipes/test_page_server.py tests/recipes/test_page_browser.py --run-slow $(ARGS)
 
 test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/gpu $(ARGS)

@@ -284,6 +284,50 @@ TESTS = {
 """Files below tests/ by the beginning of a path; the longest beginning counts. Tests that import a file need no entry,
 nor do those in the folder of the same name."""
 
+PARTS: dict[str, tuple[str, ...]] = {
+    "recipes/test_page.py": ("recipes/test_page_sound.py",),
+    "recipes/test_prepare.py": ("recipes/test_prepare_own.py",),
+    "shared/samplers/test_samplers.py": (
+        "shared/samplers/test_published_steps.py",
+        "shared/samplers/test_sampler_calls.py",
+        "shared/samplers/test_sampler_states.py",
+        "shared/samplers/test_sampler_times.py",
+    ),
+    "shared/sde/test_sde.py": (
+        "shared/sde/test_sde_settings.py",
+        "shared/sde/test_sde_tables.py",
+    ),
+    "shared/training/test_training.py": ("shared/training/test_training_settings.py",),
+    "speech/audio/test_audio.py": (
+        "speech/audio/test_full_disks.py",
+        "speech/audio/test_resampling.py",
+    ),
+    "speech/audio/test_kept.py": ("speech/audio/test_kept_lengths.py",),
+    "speech/data/test_mixing.py": ("speech/data/test_clips.py",),
+    "speech/test_enhancer.py": ("speech/test_enhancer_arguments.py",),
+    "speech/training/test_speech_training.py": ("speech/training/test_experiment_settings.py",),
+    "tsdiff/data/test_data.py": ("tsdiff/data/test_times.py",),
+    "tsdiff/data/test_frames.py": ("tsdiff/data/test_frame_times.py",),
+    "tsdiff/data/test_load.py": ("tsdiff/data/test_load_folders.py",),
+    "tsdiff/faces/test_predict_df.py": (
+        "tsdiff/faces/test_cross_validation_df.py",
+        "tsdiff/faces/test_predict_df_covariates.py",
+    ),
+    "tsdiff/importing/test_importing.py": (
+        "tsdiff/importing/test_importing_conditional.py",
+        "tsdiff/importing/test_importing_refused.py",
+    ),
+    "tsdiff/scale/test_scale.py": ("tsdiff/scale/test_scale_covariates.py",),
+    "tsdiff/tasks/test_refine.py": ("tsdiff/tasks/test_refine_base.py",),
+    "tsdiff/tasks/test_synthesis.py": ("tsdiff/tasks/test_synthesis_files.py",),
+    "tsdiff/test_default_model.py": (
+        "tsdiff/test_default_model_gaps.py",
+        "tsdiff/test_fine_tuning.py",
+    ),
+    "tsdiff/windows/test_anchors.py": ("tsdiff/windows/test_anchored_windows.py",),
+}
+"""What test files were parted into, of those that are one where tests are chosen."""
+
 SLOW = ("shared/scale/on_ray.py",)
 """Files that only tests marked slow are of: on Ray, which takes seconds to start."""
 
@@ -307,13 +351,19 @@ def covering(file: str, line: str = "") -> tuple[str, ...]:
     if beginning in _WHOLE and own:
         listed = []
     of_all = ["tests/test_settings.py"] if line.startswith("@dataclass") else []
-    return tuple(dict.fromkeys([*of_all, *listed, *own]))
+    chosen = dict.fromkeys([*of_all, *listed, *own])
+    return tuple(f"tests/{part}" for name in chosen for part in _parts(name.removeprefix("tests/")))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return (name, *PARTS.get(name, ()))
 
 
 @functools.cache
 def _imports() -> dict[str, frozenset[str]]:
-    """The modules, and what may be modules, that each test file imports."""
-    found = {}
+    """The modules, and what may be modules, that each test file imports, with all of its parts."""
+    whole = {f"tests/{part}": f"tests/{name}" for name in PARTS for part in _parts(name)}
+    found: dict[str, frozenset[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         names = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -321,7 +371,9 @@ def _imports() -> dict[str, frozenset[str]]:
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
-        found[path.relative_to(ROOT).as_posix()] = frozenset(names)
+        name = path.relative_to(ROOT).as_posix()
+        name = whole.get(name, name)
+        found[name] = found.get(name, frozenset()) | names
     return found
 
 

@@ -15,7 +15,8 @@ from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE, DiscreteVPSDE, linear_betas
 from tests.conftest import ANCHORED, all_sdes
-from tests.shared.samplers.test_samplers import bent, gaussian, spread_out, start_state
+from tests.shared.samplers.test_published_steps import start_state
+from tests.shared.samplers.test_samplers import bent, gaussian, spread_out
 
 F64 = torch.float64
 FLOW: dict[str, Any] = {"method": "pc", "probability_flow": True}

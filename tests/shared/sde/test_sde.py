@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-from collections.abc import Callable, Sequence
-from typing import get_args
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,7 +13,6 @@ from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
 from shared.errors import ConfigError
-from shared.kinds import kind_of
 from shared.noise import GaussianProcess, OrnsteinUhlenbeck
 from shared.random import make_generator, randn
 from shared.sde import (
@@ -30,18 +26,9 @@ from shared.sde import (
     VPSDE,
     DiscreteVPSDE,
     FlowSDE,
-    Process,
     SubVPSDE,
-    cosine_betas,
-    linear_betas,
 )
 from tests.conftest import ANCHORED, BRIDGES, SDES, all_sdes
-
-
-def sde_from(value: object, custom: Sequence[type] = ()) -> SDE:
-    found: SDE = get_args(Process)[1].chosen(value, custom)
-    return found
-
 
 TIMES = torch.tensor([0.011, 0.053, 0.173, 0.37, 0.555, 0.72, 0.893, 0.985], dtype=torch.float64)
 
@@ -173,60 +160,6 @@ def test_bridge_formulas(k: float, c: float) -> None:
     assert float(sde.alpha(1.0)) == float(sde.sigma(1.0)) == float(sde.sigma(0.0)) == 0.0
 
 
-# The discrete table. ---------------------------------------------------------------------------------------------
-
-TABLES = {
-    "tsdiff": linear_betas(100, 1e-4, 0.1),
-    "ddpm": linear_betas(1000),
-    "cosine": cosine_betas(50),
-    "single": (0.3,),
-    "two": (0.1, 0.4),
-    "ragged": (0.01, 0.3, 0.02, 0.5, 0.001),
-}
-
-
-@pytest.mark.parametrize("betas", TABLES.values(), ids=TABLES.keys())
-def test_table_is_exact_at_its_points(betas: tuple[float, ...]) -> None:
-    sde = DiscreteVPSDE(betas)
-    alpha2 = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
-    t = sde.time_of_step(torch.arange(len(sde)))
-    torch.testing.assert_close(sde.alpha(t).square(), alpha2, rtol=1e-12, atol=0)
-    torch.testing.assert_close(sde.sigma(t).square(), 1 - alpha2, rtol=1e-12, atol=1e-15)
-    torch.testing.assert_close(sde.step_of_time(t), torch.arange(len(sde)).double(), rtol=0, atol=1e-9)
-    assert float(sde.alpha(0.0)) == 1.0
-    assert float(sde.sigma(0.0)) == 0.0
-
-
-@pytest.mark.parametrize("betas", TABLES.values(), ids=TABLES.keys())
-def test_table_is_monotone_with_continuous_coefficients(betas: tuple[float, ...]) -> None:
-    sde = DiscreteVPSDE(betas)
-    t = torch.linspace(0, 1, 7 * len(sde) + 1, dtype=torch.float64)
-    assert bool((sde.alpha(t).diff() < 0).all())
-    assert bool((sde.log_snr(t).diff() < 0).all())
-    knots = torch.arange(1, len(sde), dtype=torch.float64) / len(sde)
-    left, right = sde.diffusion(knots - 1e-9), sde.diffusion(knots + 1e-9)
-    scale = sde.diffusion(t).max()
-    torch.testing.assert_close(left / scale, right / scale, rtol=0, atol=1e-3)
-    rates = drift_rate(sde, knots - 1e-9), drift_rate(sde, knots + 1e-9)
-    torch.testing.assert_close(rates[0] / scale**2, rates[1] / scale**2, rtol=0, atol=1e-5)
-
-
-def test_table_constructors() -> None:
-    linear = linear_betas(1000)
-    assert (linear[0], linear[-1]) == pytest.approx((1e-4, 0.02))
-    cosine = cosine_betas(1000)
-    assert max(cosine) == 0.999
-    # Nichol and Dhariwal, eq. 17, before the clipping sets in.
-    squared = math.cos((0.5 + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
-    assert float(DiscreteVPSDE(cosine).alpha(0.5)) ** 2 == pytest.approx(squared, rel=1e-10)
-    assert DiscreteVPSDE(torch.tensor(linear, dtype=torch.float64)) == DiscreteVPSDE(list(linear))
-
-
-def test_table_of_ddpm_is_close_to_the_continuous_process() -> None:
-    t = torch.linspace(0.05, 1, 50, dtype=torch.float64)
-    torch.testing.assert_close(DiscreteVPSDE(linear_betas(1000)).alpha(t), VPSDE().alpha(t), rtol=0.06, atol=2e-3)
-
-
 # log-SNR. --------------------------------------------------------------------------------------------------------
 
 
@@ -330,97 +263,11 @@ def test_drift_at_the_end_of_a_bridge(sde: SDE) -> None:
     assert bool(sde.drift(y + 1, torch.ones(2), y).isinf().all())
 
 
-# Configuration. --------------------------------------------------------------------------------------------------
-
-
-@all_sdes()
-def test_config_round_trip(name: str, sde: SDE) -> None:
-    assert sde_from(json.loads(json.dumps(dataclasses.asdict(sde)))) == sde  # type: ignore[call-overload]
-    if not isinstance(sde, DiscreteVPSDE):
-        assert sde_from(kind_of(type(sde))) == type(sde)()
-
-
-def test_config_keeps_every_parameter() -> None:
-    for sde in (VPSDE(0.2, 9), OUVESDE(2.0, 0.1, 1.0), OUVPSDE(0.2, 3, 1.5), BBEDSDE(3, 0.1, 0.99), SBVESDE(2, 0.3)):
-        assert sde_from(dataclasses.asdict(sde)) == sde
-
-
-def test_the_key_of_older_files_is_said_to_have_another_name() -> None:
-    with pytest.warns(FutureWarning, match="name: ouve is written kind: ouve"):
-        assert sde_from({"name": "ouve", "theta": 2.0}) == OUVESDE(2.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Mine(VPSDE):
-    kind: str = dataclasses.field(default="mine", kw_only=True)  # type: ignore[assignment]
-
-
-def test_a_class_of_a_users_own_is_known_where_it_is_passed() -> None:
-    mine = Mine(0.2, 9.0)
-    with pytest.raises(ConfigError, match=r"kind='mine': choose one of vp.*passed as custom="):
-        sde_from(dataclasses.asdict(mine))
-    assert sde_from(dataclasses.asdict(mine), [Mine]) == mine
-    assert sde_from(mine) is mine
-
-
 @pytest.mark.parametrize("sde", [VPSDE(beta_min=0), SubVPSDE(beta_min=0), VPSDE(), OUVPSDE()], ids=repr)
 def test_clean_data_is_at_time_0(sde: SDE) -> None:
     clean = sde.time_of_log_snr(torch.tensor([math.inf, 400.0], dtype=torch.float64))
     assert float(clean[0]) == 0
     assert 0 <= float(clean[1]) < 1e-8
-
-
-BAD: list[Callable[[], object]] = [
-    lambda: VPSDE(-0.1, 20),
-    lambda: VPSDE(2, 1),
-    lambda: VPSDE(0, 0),
-    lambda: VPSDE(math.nan, 20),
-    lambda: SubVPSDE(5, 1),
-    lambda: VESDE(0, 1),
-    lambda: VESDE(1, 1),
-    lambda: VESDE(2, 1),
-    lambda: OUVESDE(theta=0),
-    lambda: OUVESDE(theta=-1.5),
-    lambda: OUVESDE(sigma_min=0.5, sigma_max=0.05),
-    lambda: OUVPSDE(stiffness=0),
-    lambda: OUVPSDE(beta_min=3, beta_max=2),
-    lambda: BBEDSDE(k=1),
-    lambda: BBEDSDE(k=-2),
-    lambda: BBEDSDE(c=0),
-    lambda: BBEDSDE(t_max=1.0),
-    lambda: SBVESDE(k=0),
-    lambda: SBVESDE(c=-0.4),
-    lambda: DiscreteVPSDE([]),
-    lambda: DiscreteVPSDE([0.1, 1.0]),
-    lambda: DiscreteVPSDE([0.0, 0.1]),
-    lambda: DiscreteVPSDE([0.1, math.nan]),
-    lambda: DiscreteVPSDE([[0.1, 0.2]]),  # type: ignore[list-item]
-    lambda: linear_betas(0),
-    lambda: cosine_betas(0),
-    lambda: sde_from({"kind": "vpp"}),
-    lambda: sde_from({"beta_min": 0.1}),
-    lambda: sde_from({"kind": "vp", "beta_mim": 0.1}),
-    lambda: sde_from({"kind": "vp", "beta_min": "abc"}),
-    lambda: sde_from({"kind": "discrete_vp", "betas": "abc"}),
-    lambda: sde_from(5),
-    lambda: SBVESDE().prior_sample((2, 3)),
-    lambda: SBVESDE().prior_log_prob(torch.zeros(2, 3)),
-]
-
-
-@pytest.mark.parametrize("build", BAD)
-def test_bad_settings_are_refused(build: Callable[[], object]) -> None:
-    with pytest.raises(ConfigError):
-        build()
-
-
-def test_refusals_name_the_value() -> None:
-    with pytest.raises(ConfigError, match=r"theta=-1\.5"):
-        OUVESDE(theta=-1.5)
-    with pytest.raises(ConfigError, match=r"1\.7"):
-        DiscreteVPSDE([0.1, 1.7])
-    with pytest.raises(ConfigError, match="beta_mim"):
-        sde_from({"kind": "vp", "beta_mim": 0.1})
 
 
 # The prior. ------------------------------------------------------------------------------------------------------
@@ -475,24 +322,6 @@ def test_prior_sample_dtype() -> None:
     assert VPSDE().prior_sample((2, 3), dtype=torch.float64).dtype == torch.float64
     assert VPSDE().prior_sample((2, 3), dtype=torch.complex64).dtype == torch.complex64
     assert VPSDE().prior_sample(torch.zeros(2, 3, dtype=torch.float64)).dtype == torch.float64
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda bad: VPSDE(0.1, bad),
-        lambda bad: SubVPSDE(0.1, bad),
-        lambda bad: VESDE(0.01, bad),
-        lambda bad: OUVESDE(theta=bad),
-        lambda bad: OUVPSDE(stiffness=bad),
-        lambda bad: BBEDSDE(k=bad),
-        lambda bad: SBVESDE(c=bad),
-    ],
-)
-@pytest.mark.parametrize("bad", [math.inf, math.nan, -1.0])
-def test_parameters_must_be_finite(make: Callable[[float], SDE], bad: float) -> None:
-    with pytest.raises(ConfigError):
-        make(bad)
 
 
 @all_sdes()

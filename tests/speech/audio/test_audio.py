@@ -1,28 +1,19 @@
-"""speech/audio/files.py: round trips of every format, what a copy keeps, blocks, resampling, what damaged files get."""
+"""speech/audio/files.py: round trips of every format, what a copy keeps, blocks, what damaged files get."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
-import resource
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
 from speech.audio.chunks import Spliced, beyond_its_header
 from speech.audio.coding import target_coding
 from speech.audio.files import Audio, AudioInfo, RawFormat, audio_info, open_audio, read_audio
-from speech.audio.resampling import Resampler, resample
 from speech.audio.writing import create_audio, write_audio
 
 TAGS = {"title": "Gruß", "artist": "A. N. Other", "comment": "room 7", "date": "2020", "tracknumber": "3"}
@@ -295,97 +286,6 @@ def test_a_rate_that_a_format_cannot_hold_is_refused(tmp_path, name):
     with pytest.raises(DataError, match=r"cannot hold 2 channels at 192000 Hz.*\.wav or \.flac"):
         write_audio(tmp_path / name, Audio(sound(), 192_000))
     assert list(tmp_path.iterdir()) == []
-
-
-@contextmanager
-def small_files(size: int) -> Iterator[None]:
-    """No file may grow beyond this many bytes, as if the disk were full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.mka"])
-def test_a_full_disk_leaves_no_half_file(tmp_path, name):
-    (tmp_path / name).write_bytes(b"the old file")
-    with small_files(20_000), pytest.raises(DataError, match=r"cannot be written.*free some space"):
-        write_audio(tmp_path / name, Audio(sound(2, 200_000), 48000))
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_bytes() == b"the old file"
-
-
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]).returncode:
-        pytest.skip("needs the right to mount a file system")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@pytest.mark.parametrize(("options", "message"), [("size=64k", "full"), ("ro", "Read-only")])
-def test_a_full_and_a_read_only_file_system(tmp_path, options, message):
-    with mounted(tmp_path, options):
-        with pytest.raises(DataError, match=rf"cannot be written.*{message}"):
-            write_audio(tmp_path / "a.wav", Audio(sound(2, 100_000), 48000))
-        assert list(tmp_path.iterdir()) == []
-
-
-def test_a_stop_in_the_middle_leaves_nothing(tmp_path):
-    def stopped() -> None:
-        with create_audio(tmp_path / "a.wav", AudioInfo(16000, 1, 100)) as writer:
-            writer.write(sound(1, 50))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
-    assert list(tmp_path.iterdir()) == []
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    rates=st.sampled_from(
-        [(48000, 16000), (16000, 48000), (44100, 16000), (16000, 44100), (8000, 16000), (16000,) * 2]
-    ),
-    samples=st.integers(1, 6000),
-    cuts=st.lists(st.integers(1, 2000), max_size=4),
-)
-def test_resampled_blocks_joined_are_the_resampled_whole(rates, samples, cuts):
-    wave = sound(2, samples)
-    resampler = Resampler(*rates, channels=2)
-    edges = [0, *sorted({min(cut, samples) for cut in cuts}), samples]
-    blocks = [wave[:, a:b] for a, b in itertools.pairwise(edges)]
-    streamed = np.concatenate(list(resampler.stream(iter(blocks))), axis=1)
-    np.testing.assert_allclose(streamed, resample(wave, *rates), atol=1e-6)
-
-
-@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000, 192000])
-def test_a_tone_keeps_its_phase_and_length_through_resampling(rate):
-    time = np.arange(rate) / rate
-    tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
-    there = resample(tone, rate, 16000)
-    assert len(there) == 16000
-    middle = slice(2000, 14000)
-    np.testing.assert_allclose(there[middle], np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)[middle], atol=1e-5)
-    back = resample(there, 16000, rate, length=rate)
-    assert back.shape == tone.shape
-    np.testing.assert_allclose(back[rate // 8 : -rate // 8], tone[rate // 8 : -rate // 8], atol=2e-5)
-
-
-@pytest.mark.parametrize("samples", [0, 1, 2, 100])
-def test_short_waveforms_resample_to_any_length(samples):
-    wave = sound(2, samples)
-    assert resample(wave, 192_000, 16_000, length=7).shape == (2, 7)
-    assert resample(np.zeros((0, samples), np.float32), 8000, 16000).shape[0] == 0
-
-
-def test_impossible_rates_are_refused():
-    with pytest.raises(ConfigError, match="0 and 16000 Hz"):
-        resample(sound(), 0, 16000)
 
 
 def test_a_wav_file_over_its_limit_is_rf64_which_is_read(tmp_path):

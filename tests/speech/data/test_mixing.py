@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, DataError
-from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset, validation_pairs
-from speech.data.clips import Clip, read_clips, speaker_of
+from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset
+from speech.data.clips import Clip
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.mixing import noise_crop
 from speech.data.noises import KINDS, REWORKED
@@ -344,60 +344,6 @@ def test_missing_material_is_named(folders: tuple[Path, Path, Path]) -> None:
     assert set(PRESETS) == {"denoise", "dereverb", "bandwidth"}
 
 
-def test_clips_are_read_mono_at_the_rate_and_bad_files_named(tmp_path: Path) -> None:
-    stereo = np.stack([speech_like(1.0, rate=48000)] * 2, 1)
-    put(tmp_path / "a" / "stereo.wav", stereo, 48000)
-    put(tmp_path / "a" / "silent.wav", np.zeros(RATE, np.float32))
-    put(tmp_path / "a" / "blip.wav", np.ones(10, np.float32))
-    told = r"2 of 3 files in .*a are left out, a/blip for one: they are silent or shorter than 0\.1 s"
-    with pytest.warns(UserWarning, match=told):
-        (clip,) = read_clips(tmp_path / "a", RATE, cache=tmp_path / "kept")
-    with pytest.warns(UserWarning, match=told):
-        read_clips(tmp_path / "a", RATE, cache=tmp_path / "kept")
-    assert abs(len(clip) - RATE) <= 1
-    assert np.abs(clip.read(2000, 10000)).max() > 0.2
-    put(tmp_path / "loud" / "loud.wav", 4 * speech_like(1.0), subtype="FLOAT")
-    np.testing.assert_allclose(read_clips(tmp_path / "loud", RATE)[0].read(), 2 * speech_like(1.0), atol=2e-4)
-    for name, content in (("text.wav", b"this is not audio"), ("empty.flac", b"")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).write_bytes(content)
-        with pytest.raises(DataError, match=name):
-            read_clips(tmp_path / name, RATE)
-    put(tmp_path / "nan" / "nan.wav", np.array([0.1, np.nan], np.float32), subtype="FLOAT")
-    with pytest.raises(DataError, match=r"nan\.wav"):
-        read_clips(tmp_path / "nan", RATE)
-    put(tmp_path / "nan" / "fine.wav", speech_like(1.0))
-    (tmp_path / "nan" / "text.wav").write_bytes(b"this is not audio")
-    with pytest.raises(DataError, match=r"^2 files cannot be used: \S*nan\.wav holds NaN.*; \S*text\.wav is not audio"):
-        read_clips(tmp_path / "nan", RATE)
-    (tmp_path / "loud" / "more").symlink_to(tmp_path / "a")
-    with pytest.warns(UserWarning, match=r"1 files below .*loud are passed over, more for one: a link to a folder"):
-        assert len(read_clips(tmp_path / "loud", RATE)) == 1
-    empty = tmp_path / "void"
-    empty.mkdir()
-    with pytest.raises(DataError, match="no audio"):
-        read_clips(empty, RATE)
-
-
-def test_kept_clips_equal_decoded_ones(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    decoded = read_clips(folders[0], RATE, cache=tmp_path)
-    kept = read_clips(folders[0], RATE, cache=tmp_path)
-    assert isinstance(kept[0].samples, np.memmap)
-    for a, b in zip(decoded, kept, strict=True):
-        assert (a.id, a.speaker, a.power) == (b.id, b.speaker, b.power)
-        np.testing.assert_array_equal(a.samples, b.samples)
-    (store,) = tmp_path.glob("*.npy")
-    store.write_bytes(store.read_bytes()[:1000])
-    again = read_clips(folders[0], RATE, cache=tmp_path)
-    np.testing.assert_array_equal(again[0].samples, decoded[0].samples)
-
-
-def test_speakers_by_name() -> None:
-    assert speaker_of(Path("x/103-1240-0000.flac")) == "x/103"
-    assert speaker_of(Path("x/p226_001.wav")) == "x/p226"
-    assert speaker_of(Path("x/LJ001-0001.flac")) == "x"
-
-
 def test_real_recordings(shared_data: Path, tmp_path: Path) -> None:
     speech = shared_data / "speech"
     if not speech.is_dir():
@@ -417,22 +363,3 @@ def test_real_recordings(shared_data: Path, tmp_path: Path) -> None:
     assert bool(torch.isfinite(batch.y).all())
     assert float(batch.y.abs().max()) <= 1.0
     assert all(float(item.std()) > 1e-4 for item in batch.y)
-
-
-def test_clean_speech_below_the_models_rate_is_told(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    clean, noise = tmp_path / "clean", tmp_path / "noise"
-    put(noise / "hiss.wav", hiss(1.0, rate=8000), 8000)
-    put(clean / "whole.wav", speech_like(1.0))
-    put(clean / "wide.wav", speech_like(1.0, rate=44100), 44100)
-    for rate in (RATE, 48000):  # what 44.1 kHz lack of 48 nobody hears
-        config = MixConfig(sample_rate=rate, babble=0.0, reverb=0.0)
-        MixSource(clean, noise, config=config, cache=tmp_path / "kept")
-    assert ["clean/whole for one (16000 Hz)" in str(each.message) for each in recwarn] == [True]  # of 48 kHz alone
-    put(clean / "call.wav", speech_like(1.0, rate=8000), 8000)
-    config = MixConfig(babble=0.0, reverb=0.0)
-    told = r"1 of 3 recordings of clean speech have rates below 16000 Hz, clean/call for one \(8000 Hz\)"
-    for _ in range(2):  # decoded, and kept
-        with pytest.warns(UserWarning, match=told):
-            MixSource(clean, noise, config=config, cache=tmp_path / "kept")
-    with pytest.warns(UserWarning, match=told):
-        validation_pairs(clean, noise, count=1, config=config)

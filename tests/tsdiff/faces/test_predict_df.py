@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
-from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tests.tsdiff.conftest import HORIZON, sines
 from tsdiff import TSDiffPredictor
 from tsdiff.data import load_dataset
 from tsdiff.ensemble import EnsemblePredictor
@@ -49,6 +48,14 @@ def silent(call: Any, *arguments: Any, **options: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return call(*arguments, num_samples=3, **options)
+
+
+def said(call: Any, *arguments: Any, **options: Any) -> list[str]:
+    """The warnings of a call."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        call(*arguments, num_samples=2, **options)
+    return [str(one.message) for one in told]
 
 
 # --- frames ------------------------------------------------------------------------------------------------
@@ -375,262 +382,3 @@ def test_counts_are_decided_said_and_may_be_refused(default):
     assert (made.attrs["nonnegative"], made.attrs["counts"]) == (2, 1)
     plain = default.predict_df(given, prediction_length=5, num_samples=50, counts=False, nonnegative=False)
     assert plain.set_index("item_id").loc["counts", "0.5"].mod(1).any()
-
-
-# --- covariates ----------------------------------------------------------------------------------------------
-
-
-def promoted(ids: Any = ("a", "b"), steps: int = 10) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Sales with promotions: past, future, and what happens, (ids, steps)."""
-    stamps = pd.date_range("2024-01-01", periods=120 + steps, freq="D")
-    rng = np.random.default_rng(3)
-    whole = long(ids, stamps)
-    whole["promotion"] = (rng.random(len(whole)) < 0.3).astype(int)
-    whole["target"] += 20 + 8 * whole["promotion"]
-    past = whole["timestamp"] < stamps[120]
-    return (
-        whole[past],
-        whole[~past].drop(columns="target"),
-        whole.loc[~past, "target"].to_numpy().reshape(len(ids), steps),
-    )
-
-
-@pytest.mark.parametrize("ids", [("a", "b"), (1, 2)])
-def test_known_covariates_help_and_the_result_says_so(real, ids):
-    past, future, actual = promoted(ids)
-    with pytest.warns(Note, match="'promotion' are not used"):
-        without = real.predict_df(past, prediction_length=10, num_samples=9)["0.5"]
-    made = silent(real.predict_df, past, future.sample(frac=1, random_state=0), prediction_length=10)
-    errors = [np.abs(column.to_numpy().reshape(actual.shape) - actual).mean() for column in (without, made["0.5"])]
-    assert errors[1] < 0.5 * errors[0]
-    assert min(made.attrs["covariates"].values()) > 0.3
-    refused = silent(real.predict_df, past, future, prediction_length=10, covariates=False)
-    assert max(refused.attrs["covariates"].values()) == 0
-
-
-def test_covariates_in_another_unit_ahead_are_told(default):
-    flag = np.arange(87) % 5 == 0
-    df = pd.DataFrame(
-        {"timestamp": pd.date_range("2024-01-01", periods=87), "target": 5.0 + flag, "promotion": 1.0 * flag}
-    )
-    past, future = df[:80], df[80:].drop(columns="target")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        default.predict_df(past, future, prediction_length=7, num_samples=2)
-    with pytest.warns(Note, match=r"'promotion' of id 'target' leaves its past range in future_df by more than half"):
-        default.predict_df(past, future.assign(promotion=100 * future["promotion"]), prediction_length=7, num_samples=2)
-
-
-def said(call: Any, *arguments: Any, **options: Any) -> list[str]:
-    """The warnings of a call."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        call(*arguments, num_samples=2, **options)
-    return [str(one.message) for one in told]
-
-
-def test_a_covariate_called_y_is_not_silently_what_is_not_forecast(default):
-    frame = pd.DataFrame({"ds": DAYS, "y": np.arange(60.0), "x": np.sin(np.arange(60.0))})
-    options: dict[str, Any] = {"prediction_length": 3, "past_covariates": ["y"]}
-    assert said(default.predict_df, frame, **options) == [
-        "'y' is a covariate, and forecast is what columns 'x' hold; see target"
-    ]
-    assert said(default.predict_df, frame.assign(item_id="a"), **options) == [
-        "'y' is a covariate, and forecast is what column 'x' holds; see target"
-    ]
-    assert not said(default.predict_df, frame.assign(item_id="a"), target="x", **options)
-    with pytest.raises(ConfigError, match="target='y' is one of the covariates, too"):
-        default.predict_df(frame, target="y", **options)
-    with pytest.raises(ConfigError, match="target='y' is one of the covariates, too"):  # all of its future was known
-        default.cross_validation_df(frame, target="y", covariates=["y"], prediction_length=3)
-
-
-def test_covariates_that_tell_nothing_are_told(default):
-    past, future, _ = promoted()
-    flags = past["promotion"].astype(float)
-    missing = past.assign(promotion=flags.where(past["item_id"] == "a"))
-    assert said(default.predict_df, missing, future, prediction_length=10) == [
-        "covariate 'promotion' has no value in the past of id 'b'; nothing is learnt of it there"
-    ]
-    (told,) = said(default.predict_df, past.assign(promotion=np.nan), future, prediction_length=10)
-    assert "in the past of id 'a' and of 1 more ids" in told
-    infinite = past.assign(promotion=flags.where(np.arange(len(past)) != 5, np.inf))
-    assert said(default.predict_df, infinite, future, prediction_length=10) == [
-        "covariate 'promotion': 1 infinity treated as missing"
-    ]
-    for nothing in (np.nan, np.inf):
-        with pytest.raises(DataError, match="covariates 'promotion' have no value at all; leave them out"):
-            default.predict_df(past.assign(promotion=nothing), past_covariates="promotion", prediction_length=10)
-    assert not said(default.predict_df, past, past_covariates=["promotion", "promotion"], prediction_length=10)
-
-
-def test_covariates_of_a_wide_frame_are_those_of_all_series(default):
-    past, future, _ = promoted(["a"])
-    wide = past.set_index("timestamp")[["target", "promotion"]].rename(columns={"target": "a"})
-    wide["b"] = wide["a"] * 2
-    ahead = future.set_index("timestamp")[["promotion"]]
-    made = silent(default.predict_df, wide, ahead, prediction_length=10)
-    assert set(made["item_id"]) == {"a", "b"} == set(made.attrs["covariates"])
-    assert min(made.attrs["covariates"].values()) > 0.3
-
-
-def test_covariates_of_a_wide_frame_may_have_names_of_several_levels(default):
-    days = pd.date_range("2024-01-01", periods=40, name="day")
-    names = pd.MultiIndex.from_tuples([("sold", "a"), ("sold", "b"), ("shown", "price")])
-    past = pd.DataFrame(np.random.default_rng(0).normal(10, 1, size=(40, 3)), days, names)
-    future = pd.DataFrame({("shown", "price"): [10.0, 11.0]}, days[-2:] + pd.Timedelta(days=2))
-    table = default.predict_df(past, future, prediction_length=2, num_samples=2)
-    assert table["item_id"].tolist() == [("sold", "a")] * 2 + [("sold", "b")] * 2
-
-
-def test_covariates_that_are_missing_ahead_are_named_with_ids_and_times(default):
-    past, future, _ = promoted()
-    lacking = future.drop(index=future.index[[3, 12]])
-    with pytest.raises(DataError) as told:
-        default.predict_df(past, lacking, prediction_length=10)
-    assert "'promotion' of id 'a' at 2024-05-03 00:00:00; of id 'b' at 2024-05-02 00:00:00" in str(told.value)
-    with pytest.raises(DataError, match=r"of id 'b' at 2024-04-30 00:00:00, .* and 7 more"):
-        default.predict_df(past, future[future["item_id"] == "a"], prediction_length=10)
-    with pytest.raises(DataError, match="'promotion' of id 'a' at 2024-05-10"):
-        default.predict_df(past, future, prediction_length=11)
-
-
-def test_a_future_of_strangers_or_of_another_kind_is_told(default):
-    past, future, _ = promoted()
-    stranger = pd.concat([future, future[future["item_id"] == "a"].assign(item_id="z")])
-    with pytest.warns(Note, match="ids that df does not have.*'z'"):
-        default.predict_df(past, stranger, prediction_length=10, num_samples=2)
-    options = {"prediction_length": 10}
-    zoned = future.assign(timestamp=future["timestamp"].dt.tz_localize("UTC"))
-    cases = [
-        (future.rename(columns={"promotion": "sale"}), "df has no column 'sale'"),
-        (future.drop(columns="promotion"), "no column besides"),
-        (future.drop(columns="item_id"), "no column 'item_id'"),
-        (future.assign(item_id=1), "the ids are object in df"),
-        (zoned, "the times are"),
-        (future.assign(promotion="yes"), "not numeric"),
-        (pd.concat([future, future.assign(promotion=7)]), "different covariates for 2024-04-30 00:00:00 of id a"),
-        ("future.csv", "is a str"),
-    ]
-    for given, message in cases:
-        with pytest.raises(DataError, match=message):
-            default.predict_df(past, given, **options)
-
-
-def test_the_past_may_be_repeated_in_the_future_frame(default):
-    past, future, _ = promoted()
-    whole = pd.concat([past.drop(columns="target"), future])
-    one = silent(default.predict_df, past, whole, prediction_length=10)
-    two = silent(default.predict_df, past, pd.concat([future, future]), prediction_length=10)  # alike, so no question
-    for made in (one, two):
-        pd.testing.assert_frame_equal(made, silent(default.predict_df, past, future, prediction_length=10))
-
-
-def test_fewer_steps_than_the_predictors_need_no_more_covariates(default):
-    past, future, _ = promoted()
-    wide = default.adapted("D", 20)
-    made = silent(wide.predict_df, past, future, prediction_length=10)
-    assert len(made) == 20
-    assert min(made.attrs["covariates"].values()) > 0.3
-    options: dict[str, Any] = {"covariates": ["promotion"], "prediction_length": 10, "quantile_levels": []}
-    one, two = (silent(who.cross_validation_df, past, **options).drop(columns="mean") for who in (wide, default))
-    pd.testing.assert_frame_equal(one, two)
-
-
-def test_a_model_trained_with_covariates_takes_those_of_frames():
-    past, future, _ = promoted(steps=HORIZON)
-    for frame in (past, future):
-        frame["timestamp"] = DAYS[0] + (frame["timestamp"] - DAYS[0]) / 24  # hours
-    estimator = tiny_estimator(steps=3, dynamic_features=1)
-    with pytest.warns(Note, match="columns 'price' are not used"):
-        predictor = estimator.fit(past.assign(price=1.0), covariates="promotion", target="target", progress=False)
-    made = predictor.predict_df(past, future, num_samples=2)
-    assert len(made) == 2 * HORIZON
-    assert "covariates" not in made.attrs  # they are not 0, "not used"
-    soon = future.groupby("item_id").head(3)
-    assert len(predictor.predict_df(past, soon, prediction_length=3, num_samples=2)) == 2 * 3
-    with pytest.raises(ConfigError, match=f"forecasts {HORIZON} steps at most"):
-        predictor.cross_validation_df(past, covariates=["promotion"], prediction_length=HORIZON + 1)
-    with pytest.raises(ConfigError, match="takes 1 covariates, and 0"):
-        predictor.predict_df(past)
-    with pytest.raises(ConfigError, match="covariates for dynamic_features=1"):
-        estimator.fit(past)
-
-
-# --- cross-validation ------------------------------------------------------------------------------------------
-
-
-def test_windows_roll_over_the_end_of_each_series(default):
-    given = pd.concat([long(), long(["short"], DAYS[:8])])
-    with pytest.warns(Note, match="series 'short' left out: 8 values"):
-        made = default.cross_validation_df(given, 3, 2, prediction_length=5, num_samples=3, quantile_levels=[0.5])
-    assert list(made.columns) == ["item_id", "timestamp", "cutoff", "actual", "mean", "0.5"]
-    assert made["cutoff"].unique().tolist() == [DAYS[-10], DAYS[-8], DAYS[-6]]
-    merged = made.merge(given, on=["item_id", "timestamp"])
-    assert len(merged) == len(made) == 2 * 3 * 5
-    np.testing.assert_array_equal(merged["actual"], merged["target"])
-    assert ((made["timestamp"] - made["cutoff"]).dt.days.groupby(made["cutoff"]).min() == 1).all()
-    before = given[(given["timestamp"] <= DAYS[-6]) & (given["item_id"] != "short")]
-    window = default.predict_df(before, prediction_length=5, num_samples=3, quantile_levels=[0.5])
-    last = made[made["cutoff"] == DAYS[-6]]
-    np.testing.assert_allclose(last["0.5"], window["0.5"], rtol=1e-4)
-    with pytest.raises(ConfigError, match="step=0"):
-        default.cross_validation_df(given, 3, 0, prediction_length=5)
-
-
-def test_windows_know_covariates(real):
-    past, _, _ = promoted()
-    options: dict[str, Any] = {"prediction_length": 10, "num_samples": 9}
-    known = real.cross_validation_df(past, covariates=["promotion"], **options)
-    pd.testing.assert_frame_equal(real.cross_validation_df(past, covariates="promotion", **options), known)
-    with pytest.warns(Note, match="not used"):
-        plain = real.cross_validation_df(past, **options)
-    errors = [(made["0.5"] - made["actual"]).abs().mean() for made in (plain, known)]
-    assert errors[1] < 0.5 * errors[0]
-
-
-def test_windows_whose_covariates_miss_values_are_told_by_column_and_id(default):
-    """Errors named feat_dynamic_real, which no frame has."""
-    past = promoted()[0].reset_index(drop=True)
-    options = {"covariates": ["promotion"], "prediction_length": 10}
-    holed = past.assign(promotion=past["promotion"].where((past.index != len(past) - 3) & (past.index != 5)))
-    told = said(default.cross_validation_df, holed, **options)
-    lines = "covariate 'promotion' misses 1 of 120 values, which are put on straight lines"
-    assert told == [f"series {name!r}: {lines}" for name in "ab"]
-    none = past.assign(promotion=past["promotion"].where(past["item_id"] != "b"))
-    call = partial(tiny_estimator(steps=1, dynamic_features=1).fit, none, covariates="promotion")
-    for lacking in (partial(default.cross_validation_df, none, **options), call):
-        with pytest.raises(
-            DataError, match="series 'b': covariate 'promotion' holds no value; fill it, or leave it or"
-        ):
-            lacking()
-
-
-# --- pictures --------------------------------------------------------------------------------------------------
-
-
-def test_plot_gives_a_figure_and_writes_a_picture(default, tmp_path: Path):
-    given = long([1, 2, 3])
-    figure = default.plot(given, prediction_length=7, num_samples=5, path=tmp_path / "x.png", ids=[3, 1], title="Sales")
-    assert (tmp_path / "x.png").stat().st_size > 5000
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["3", "1"]
-    shown = default.plot(given, prediction_length=7, num_samples=5, max_panels=2)
-    assert len(shown.axes) == 2
-    assert shown._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for
-    past = default.plot(given.assign(x=1.0), prediction_length=7, num_samples=5, past_covariates=["x"], max_panels=1)
-    assert len(past.axes) == 1
-    with pytest.raises(ConfigError, match=r"quantile_levels=\[0.1\]: this call has no such option"):
-        default.plot(given, prediction_length=7, quantile_levels=[0.1])
-    with pytest.raises(DataError, match=r"ids \[9\]"):
-        default.plot(given, prediction_length=7, ids=[9])
-    with pytest.raises(ConfigError, match="ids is empty; name the series to draw"):
-        default.plot(given, prediction_length=7, ids=[])
-    one = default.plot(long(["ab", "a"]), prediction_length=7, num_samples=5, ids="ab")
-    assert [axes.get_title(loc="left") for axes in one.axes] == ["ab"]
-    day = pd.Timestamp("2020-01-01")
-    for known, wanted in (([1, 2], 2), ([1.0, 2.0], [1]), ([day, DAYS[0]], day), ([("x", 1), ("y", 2)], ("x", 1))):
-        found = long(["a", "b"])
-        found["item_id"] = pd.Series(np.repeat(pd.Series(known), len(DAYS)).tolist())
-        assert len(default.plot(found, prediction_length=7, num_samples=5, ids=wanted).axes) == 1
-    with pytest.raises(ConfigError, match="picture"):
-        default.plot(given, prediction_length=7, path="x.bmp")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch
 import yaml
 from gluonts.model.forecast import SampleForecast
 from gluonts.time_feature import time_features_from_frequency_str
-from gluonts.torch.util import lagged_sequence_values
 from torch import Tensor
 
 import tsdiff
@@ -24,13 +22,14 @@ from shared.errors import CheckpointError, ConfigError
 from tests.tsdiff.conftest import windows_of
 from tests.tsdiff.published import SCHEDULES, published_state, save_lightning
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
-from tsdiff.importing import PUBLISHED_LAGS
 from tsdiff.model.backbones import S4Config
 from tsdiff.tasks.likelihood import LikelihoodSettings
 from tsdiff.tasks.refinement import RefineConfig
 from tsdiff.tasks.synthesis import SynthesisConfig, synthesize
 
 KERNEL = "backbone.residual_blocks.0.s4block.layer.kernel.kernel"
+
+
 CONFIG: dict[str, Any] = {
     "freq": "H",
     "context_length": 18,
@@ -369,152 +368,3 @@ def test_features_are_the_published_ones_in_their_order(saved: Callable[[Any], P
         import_checkpoint(saved(bare), {**CONFIG, "use_features": True})
     with pytest.raises(ConfigError, match="takes 6 features"):
         import_checkpoint(saved(published_state(features=6) | embedding), {**CONFIG, "use_features": True})
-
-
-COND: dict[str, Any] = {**CONFIG, "model": "conditional", "use_lags": True, "noise_observed": True}
-
-
-def published_features(target: np.ndarray, context: int, horizon: int) -> tuple[Tensor, float]:
-    """What the published TSDiff-Cond shows its network of a series to forecast, (1, length, 12), and the scale."""
-    past = torch.from_numpy(np.nan_to_num(target).astype(np.float32))[None]
-    seen = torch.from_numpy(~np.isnan(target))[None]
-    scale = float(past[:, -context:].abs().sum() / seen[:, -context:].sum())
-    shown = torch.cat([past / scale, torch.zeros(1, horizon)], dim=1)
-    lags = lagged_sequence_values(
-        list(PUBLISHED_LAGS["h"]), shown[:, : -context - horizon], shown[:, -context - horizon :], dim=1
-    )
-    mask = torch.cat([seen[:, -context:].float(), torch.zeros(1, horizon)], dim=1)
-    return torch.cat([lags, shown[:, -context - horizon :, None], mask[..., None]], dim=-1), scale
-
-
-def test_a_conditional_model_sees_what_the_published_one_sees(saved: Callable[[Any], Path]) -> None:
-    rng = np.random.default_rng(0)
-    target = 5 + rng.normal(size=800)
-    target[[300, 700, 790]] = np.nan
-    model = import_checkpoint(saved(published_state(features=12)), COND)
-    assert model.config.conditional
-    assert model.config.known_lags == PUBLISHED_LAGS["h"]
-    entry = {"start": pd.Period("2024-01-01", "h"), "target": target, "item_id": "a"}
-    window = windows_of(entry, model.config, model.statistics)
-    expected, scale = published_features(target, 18, 6)
-    torch.testing.assert_close(window.inputs["known"], expected, rtol=1e-5, atol=1e-6)
-    assert window.scale == pytest.approx([scale], rel=1e-6)
-    same = window.observing(window.values, window.observed)
-    assert torch.equal(same.inputs["known"], window.inputs["known"])
-    for settings in ({"method": "ddpm"}, {"steps": 4}):
-        (forecast,) = TSDiffPredictor(model).with_sampling(**settings).predict([entry], num_samples=3)
-        assert np.isfinite(forecast.samples).all()
-
-
-def test_a_conditional_model_is_known_by_its_features(saved: Callable[[Any], Path], tmp_path: Path) -> None:
-    bare = {name: value for name, value in CONFIG.items() if name != "use_lags"}
-    with pytest.warns(UserWarning, match="model='conditional'"):
-        model = import_checkpoint(saved(published_state(features=2)), bare)
-    assert model.config.conditional
-    assert model.config.known_lags == ()
-    model.save_pretrained(tmp_path / "model")
-    again = TSDiff.from_pretrained(tmp_path / "model").config
-    assert (again.conditional, again.known_lags) == (True, ())
-    untold = {"context_length": 18, "prediction_length": 6}
-    with pytest.warns(UserWarning, match="conjugates"):  # lags of days or business days; skip and pairs are tried
-        model = import_checkpoint(saved(published_state(features=14)), untold)
-    assert (model.config.freq, len(model.config.known_lags)) == ("D", 12)
-    unconditional = {**bare, "model": "unconditional"}
-    assert not import_checkpoint(saved(published_state(features=2)), unconditional).config.conditional
-
-
-@pytest.mark.parametrize(
-    ("features", "change", "message"),
-    [
-        (8, {}, "the published ones of freq='h' are 10"),
-        (12, {"use_lags": False}, "use_lags=False"),
-        (12, {"use_features": True}, "nor can the published code build it"),
-        (12, {"noise_observed": False}, "noise_observed=False"),
-        (1, {}, "1 channels and 1 features"),
-        (12, {"model": "other"}, "give conditional or unconditional"),
-    ],
-)
-def test_what_is_no_conditional_model_is_refused(
-    saved: Callable[[Any], Path], features: int, change: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        import_checkpoint(saved(published_state(features=features)), {**COND, **change})
-
-
-class Runs:
-    """A pickle that would run code."""
-
-    def __init__(self, target: Path):
-        self.target = target
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.target,))
-
-
-def test_code_in_a_file_does_not_run(saved: Callable[[Any], Path], tmp_path: Path) -> None:
-    target = tmp_path / "ran"
-    state = {**published_state(), "extra": Runs(target)}
-    with pytest.raises(CheckpointError, match="not read"):
-        import_checkpoint(saved(state), CONFIG)
-    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Runs(target), protocol=2))
-    with pytest.raises(CheckpointError):
-        import_checkpoint(tmp_path / "plain.pkl", CONFIG)
-    assert not target.exists()
-
-
-def test_damaged_files_are_refused(saved: Callable[[Any], Path], tmp_path: Path) -> None:
-    content = saved(published_state()).read_bytes()
-    for name, data in {"half": content[: len(content) // 2], "empty": b"", "text": b"freq: H"}.items():
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(CheckpointError, match=name):
-            import_checkpoint(tmp_path / name, CONFIG)
-    with pytest.raises(CheckpointError, match="no file"):
-        import_checkpoint(tmp_path / "absent", CONFIG)
-    for other in ([1, 2], {"state_dict": 3}, {"a": 1}):
-        with pytest.raises(CheckpointError):
-            import_checkpoint(saved(other), CONFIG)
-
-
-def test_keys_that_do_not_fit_are_named(saved: Callable[[Any], Path]) -> None:
-    def changed(name: str, value: Tensor | None) -> Path:
-        state = published_state()
-        if value is None:
-            del state[name]
-        else:
-            state[name] = value
-        return saved(state)
-
-    cases = {
-        "backbone.residual_blocks.1.norm_extra": (torch.zeros(2), "unknown key 'residual_blocks.1.norm_extra'"),
-        "backbone.residual_blocks.1.time_linear.bias": (None, "missing key 'residual_blocks.1.time_linear.bias'"),
-        "backbone.input_init.0.weight": (None, "missing key 'input_init.0.weight'"),
-        f"{KERNEL}.C": (torch.zeros(3), "dimensions"),
-        f"{KERNEL}.P": (torch.zeros(2, 8, 4, 2), "shape"),
-        f"{KERNEL}.w_imag": (torch.full((8, 4), torch.nan), "not finite"),
-    }
-    for name, (value, message) in cases.items():
-        with pytest.raises(CheckpointError, match=message):
-            import_checkpoint(changed(name, value), CONFIG)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"use_lags": True}, "use_lags"),
-        ({"normalization": "zscore"}, "normalization='zscore' cannot be used"),
-        ({"normalization": "none"}, "holds the buffers of 'mean'"),
-        ({"init_skip": "no"}, "init_skip"),
-        ({"context_length": 0}, "context_length"),
-        ({"context_lenght": 18}, "context_lenght"),
-        ({"diffusion_scheduler": "sigmoid"}, "diffusion_scheduler"),
-    ],
-)
-def test_settings_that_cannot_be_used(saved: Callable[[Any], Path], change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        import_checkpoint(saved(published_state()), {**CONFIG, **change})
-
-
-def test_a_broken_yaml_is_refused(saved: Callable[[Any], Path], tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("freq: [H")
-    with pytest.raises(ConfigError, match=r"bad\.yaml"):
-        import_checkpoint(saved(published_state()), tmp_path / "bad.yaml")

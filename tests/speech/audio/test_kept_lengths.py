@@ -1,0 +1,130 @@
+"""Lengths that a copy keeps of its source, or that are told: codings in blocks, files that are cut short."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from shared.errors import DataError
+from speech.audio.files import Audio, audio_info, open_audio, read_audio
+from speech.audio.writing import write_audio
+from tests.speech.audio.test_kept import copy
+from tests.speech.models import noise, tiny_enhancer
+
+
+@pytest.mark.parametrize("samples", [1, 100, 4411])
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        *(("WAV", subtype) for subtype in ("MS_ADPCM", "IMA_ADPCM", "GSM610", "G721_32", "NMS_ADPCM_32", "ULAW")),
+        *(("W64", subtype) for subtype in ("MS_ADPCM", "IMA_ADPCM", "GSM610")),
+        *(("AIFF", subtype) for subtype in ("PCM_S8", "ULAW")),
+    ],
+)
+def test_a_coding_in_blocks_keeps_its_length(tmp_path, format, subtype, samples):
+    name = f"a.{format.lower()}"
+    write_audio(tmp_path / name, Audio(noise(1, samples), 8000, format, subtype))
+    read = read_audio(tmp_path / name)
+    assert (read.subtype, read.waveform.shape) == (subtype, (1, samples))
+    copy(tmp_path / name, tmp_path / f"b.{format.lower()}")
+    assert audio_info(tmp_path / f"b.{format.lower()}") == read.info
+
+
+def test_an_adpcm_file_of_others_has_the_length_of_its_fact_chunk(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(4411), 8000, "IMA_ADPCM")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    place = content.index(b"fact") + 8
+    assert struct.unpack_from("<I", content, place) == (4545,)  # libsndfile's own writer counts whole blocks
+    for stated, samples in ((4411, 4411), (0, 4545), (2**31, 4545)):
+        content[place : place + 4] = struct.pack("<I", stated)
+        (tmp_path / "a.wav").write_bytes(content)
+        assert audio_info(tmp_path / "a.wav").samples == samples
+
+
+@pytest.mark.parametrize(("subtype", "bytes_per_sample"), [("PCM_16", 2), ("PCM_24", 3), ("FLOAT", 4)])
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_a_wav_cut_short_is_enhanced_and_what_is_missing_is_told(tmp_path, suffix, subtype, bytes_per_sample):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, noise(16_000, 2), 16000, subtype)
+    path.write_bytes(path.read_bytes()[: -4000 * 2 * bytes_per_sample])
+    info = audio_info(path)
+    assert (info.samples, info.missing) == pytest.approx((12_000, 4000), abs=120)  # a PEAK chunk may end an AIFF
+    assert info.samples + info.missing == 16_000
+    result = tiny_enhancer(steps=1).enhance_file(path, tmp_path / f"b.{suffix}")
+    assert result.notes == ("cut short: 0.25 s of the 1 s that its header states are missing",)
+    assert audio_info(tmp_path / f"b.{suffix}").missing == 0
+    report = tiny_enhancer(steps=1).enhance_dir(tmp_path, tmp_path / "out", progress=False)
+    assert {file.name: bool(file.notes) for file in report.files} == {f"a.{suffix}": True, f"b.{suffix}": False}
+
+
+def test_a_cut_adpcm_file_tells_what_is_missing(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 16_000), 8000, "WAV", "MS_ADPCM"))
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
+    info = audio_info(tmp_path / "a.wav")
+    assert info.samples == pytest.approx(8000, abs=500)
+    assert info.samples + info.missing == 16_000
+
+
+@pytest.mark.parametrize("sizes", [(0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0, 0)])
+def test_a_wav_written_to_a_pipe_is_whole(tmp_path, sizes):
+    wave = noise(8000, 2)
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8], content[40:44] = (struct.pack("<I", size) for size in sizes)
+    (tmp_path / "a.wav").write_bytes(content)
+    read = read_audio(tmp_path / "a.wav")
+    assert (read.info.samples, read.info.missing) == (8000, 0)
+    np.testing.assert_allclose(read.waveform, wave.T, atol=2**-15)
+    assert copy(tmp_path / "a.wav", tmp_path / "b.wav") == ()
+
+
+def without_length(path: Path) -> Path:
+    """A FLAC file as an encoder leaves it that wrote into a pipe."""
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:42] = bytes(20)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("samples", [1, 17, 200, 4095, 4096, 4097, 60_000])
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"), [(16000, 1, "PCM_16"), (48000, 2, "PCM_24"), (12345, 3, "PCM_S8")]
+)
+def test_a_flac_of_unstated_length_is_read_whole(tmp_path, samples, rate, channels, subtype):
+    soundfile.write(tmp_path / "a.flac", noise(samples, channels), rate, subtype)
+    stated = read_audio(tmp_path / "a.flac")
+    read = read_audio(without_length(tmp_path / "a.flac"))
+    assert read.info == stated.info
+    np.testing.assert_array_equal(read.waveform, stated.waveform)
+    assert copy(tmp_path / "a.flac", tmp_path / "b.flac") == ()
+    assert audio_info(tmp_path / "b.flac") == stated.info
+
+
+def test_a_flac_of_unstated_length_that_is_cut_short_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.flac", noise(60_000), 16000)
+    content = without_length(tmp_path / "a.flac").read_bytes()
+    for keep in (len(content) // 2, len(content) - 1, 200, 43):
+        (tmp_path / "a.flac").write_bytes(content[:keep])
+        with pytest.raises(DataError, match=r"a.flac"):
+            read_audio(tmp_path / "a.flac")
+    damaged = bytearray(content)
+    damaged[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
+    (tmp_path / "a.flac").write_bytes(damaged)
+    with pytest.raises(DataError, match="damaged"):
+        read_audio(tmp_path / "a.flac")
+
+
+def test_blocks_of_a_patched_file_are_the_file(tmp_path):
+    wave = noise(30_000, 2)
+    soundfile.write(tmp_path / "a.flac", wave, 16000, "PCM_24")
+    with open_audio(without_length(tmp_path / "a.flac")) as reader:
+        blocks = list(reader.blocks(999))
+    assert all(block.shape == (2, 999) for block, _ in pairwise(blocks))
+    np.testing.assert_allclose(np.concatenate(blocks, axis=1), wave.T, atol=2**-22)

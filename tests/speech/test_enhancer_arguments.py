@@ -1,0 +1,113 @@
+"""speech/enhancer.py: settings, waveforms, rates and seeds that cannot be, and those that may be."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from shared.errors import ConfigError, DataError
+from speech.enhancer import Enhancer
+from tests.speech.models import noise, tiny_model
+from tests.speech.test_enhancer import ENHANCER
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"draws": 0}, "draws=0"),
+        ({"seed": "a"}, "seed='a'"),
+        ({"device": "nowhere"}, "device 'nowhere' cannot be used here .*; use cpu"),
+        ({"draws": 1.5}, "draws=1.5: need a whole number"),
+        ({"steps": 2.0}, "steps=2.0: need a whole number"),
+        ({"mix": 1.5}, "mix=1.5"),
+        ({"mix": "1"}, "mix='1': need a number from 0 to 1"),
+        ({"window_seconds": "16"}, "window_seconds='16' is text"),
+        ({"overlap_seconds": None}, "overlap_seconds=None: need a number"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"sampler": "psychic"}, "psychic"),
+        ({"steps": 0}, "steps=0"),
+        ({"window_seconds": 1.0, "overlap_seconds": 0.7}, "overlap_seconds=0.7"),
+        ({"overlap_seconds": 0.0}, "overlap_seconds=0"),
+        ({"keep_music": "no"}, "keep_music='no': need True or False"),
+        ({"sampling": "ode1"}, "sampling='ode1': need a SamplingConfig"),
+        ({"sampling": {}}, "sampling={}: need a SamplingConfig"),
+    ],
+)
+def test_impossible_settings_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Enhancer(tiny_model(), **options)
+
+
+def test_names_and_paths_are_refused_with_the_call_that_takes_them():
+    with pytest.raises(ConfigError, match=r"Enhancer\.from_pretrained\('default'\)"):
+        Enhancer("default")
+    with pytest.raises(ConfigError, match="a model of type Linear: give a SpeechModel"):
+        Enhancer(torch.nn.Linear(1, 1))
+    with pytest.raises(DataError, match="enhance_file"):
+        Enhancer(tiny_model()).enhance("noisy.wav", 16000)
+
+
+def test_a_batch_may_be_one_window():
+    assert Enhancer(tiny_model(), batch_size=1).batch_size == 1
+
+
+def test_integers_of_numpy_are_settings():
+    enhancer = Enhancer(tiny_model(), steps=np.int64(2), draws=np.int32(2), batch_size=np.int64(3))
+    assert (enhancer.sampling.steps, enhancer.draws, enhancer.batch_size) == (2, 2, 3)
+    assert type(enhancer.sampling.steps) is int
+
+
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        ([0.1, 0.2], "type list"),
+        (np.zeros((1, 1, 1, 5)), "shape"),
+        (np.zeros((4800, 2)), r"shape \(4800, 2\): need \(channels, samples\); give x\.T"),
+        (torch.zeros(3, 65, 1), r"need \(batch, channels, samples\); give x\.swapaxes\(1, 2\)"),
+        (np.float32(1), "type float32"),
+        (np.zeros(5, np.complex64), "complex64"),
+        (np.zeros(5, np.int64), r"a waveform of int64: .*x\.astype\('int16'\)"),
+        (torch.zeros(5, dtype=torch.int64), r"a waveform of torch\.int64: .*x\.to\(torch\.int16\)"),
+        (np.zeros(5, bool), "a waveform of bool: .* as PCM$"),
+        (np.array(["a"]), "U1"),
+        (np.ma.masked_greater(np.linspace(-1, 1, 5), 0.5), r"masked.*x\.filled\(0\)"),
+    ],
+)
+def test_what_is_no_waveform_is_refused(signal, message):
+    with pytest.raises(DataError, match=message):
+        ENHANCER.enhance(signal, 16000)
+
+
+@pytest.mark.parametrize("peak", [0, -1.0, np.nan, np.inf, 1e20])
+def test_what_is_no_peak_is_refused(peak):
+    with pytest.raises(ConfigError, match=r"peak=.*: need a positive number"):
+        ENHANCER.enhance(noise(10), 16000, peak=peak)
+
+
+@pytest.mark.parametrize("call", [lambda rate: ENHANCER.enhance(noise(10), rate), ENHANCER.stream])
+@pytest.mark.parametrize("rate", ["16000", None, [16000], 0.5, 0, -1])
+def test_what_is_no_rate_is_refused(call, rate):
+    with pytest.raises(ConfigError, match=f"^sample_rate={re.escape(repr(rate))}.*: need .*"):
+        call(rate)
+
+
+def test_a_rate_may_be_any_whole_number():
+    expected = ENHANCER.enhance(noise(10), 16000)
+    for rate in (16000.0, np.int64(16000), np.array(16000), torch.tensor(16000)):
+        np.testing.assert_array_equal(ENHANCER.enhance(noise(10), rate), expected)
+
+
+def test_impossible_rates_and_seeds_are_refused():
+    for rate in (0, 16, 48, 2_000_000):
+        with pytest.raises(ConfigError, match=f"^sample_rate={rate}: need Hz between 1000 and 1000000"):
+            ENHANCER.enhance(noise(10), rate)
+        with pytest.raises(ConfigError, match=f"^sample_rate={rate}: need Hz between 1000 and 1000000"):
+            Enhancer.from_pretrained("causal").stream(rate)
+    with pytest.raises(ConfigError, match="2 seeds for a batch of 1"):
+        ENHANCER.enhance(noise(10), 16000, seed=[1, 2])
+    for seed in (1.5, "1", torch.Generator(), [None]):
+        with pytest.raises(ConfigError, match="need a whole number"):
+            ENHANCER.enhance(noise(10), 16000, seed=seed)

@@ -1,0 +1,187 @@
+"""Times of tables: what is read, in which zone, by which calendar, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import DataError
+from tests.tsdiff.data.test_data import long_frame
+from tsdiff.data import (
+    candidate_seasons,
+    series_from_frame,
+    to_timestamps,
+)
+from tsdiff.data.frequency import quiet
+
+
+def period_range(start: pd.Period, length: int) -> pd.PeriodIndex:
+    with quiet():
+        return pd.period_range(start, periods=length, freq=start.freq)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "words"),
+    [
+        ([1704067200, 1704070800, 1704074400], r"numbers.*unit='s'"),
+        ([20240101, 20240102, 20240103], r"numbers.*%Y%m%d"),
+        ([1, 2, 3], r"numbers.*pd\.to_datetime\(df\['timestamp'\], unit='D'\), which makes days of numbered steps"),
+        (["2024-01-01", "soon", "2024-01-03"], r"'soon' is not a date"),
+        (["00:00", "01:00", "02:00"], r"holds times of day without a date \(first: '00:00'\)"),
+        (["9:00:00 AM", "10:00:00 AM", "11:00:00 AM"], "holds times of day without a date"),
+        (["01/02/2024", "01/03/2024", "01/04/2024"], r"cannot be told apart"),
+        ([pd.Timestamp("2024-01-01"), 3, pd.Timestamp("2024-01-02")], r"mixes dates and numbers"),
+    ],
+)
+def test_times_that_cannot_be_read_for_sure_are_refused(stamps, words):
+    with pytest.raises(DataError, match=words):
+        series_from_frame(pd.DataFrame({"timestamp": stamps, "target": 1.0}), freq="D")
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ["2024-01-12", "2024-01-13", "2024-01-14"],
+        ["12/01/2024", "13/01/2024", "14/01/2024"],
+        ["01/12/2024", "01/13/2024", "01/14/2024"],
+        ["2024-01-12", "2024-01-13 00:00", "2024-01-14T00:00:00"],
+        [pd.Period("2024-01-12"), pd.Period("2024-01-13"), pd.Period("2024-01-14")],
+        [pd.Timestamp("2024-01-12").date(), pd.Timestamp("2024-01-13").date(), pd.Timestamp("2024-01-14").date()],
+    ],
+)
+def test_unmistakable_dates_are_read(stamps):
+    series = series_from_frame(pd.DataFrame({"timestamp": stamps, "target": [1.0, 2.0, 3.0]}))
+    assert series[0]["start"] == pd.Period("2024-01-12", freq="D")
+    assert len(series[0]["target"]) == 3
+
+
+def test_hours_with_a_zone_are_counted_in_utc():
+    frame = long_frame({"a": 48}, start="2024-03-30")
+    frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+    frame_of_text = frame.assign(timestamp=frame["timestamp"].map(str))
+    for table in (frame, frame_of_text):  # the clocks change within, so the text has two offsets
+        series = series_from_frame(table)
+        assert series[0]["start"] == pd.Period("2024-03-30 00:00", freq="h")
+        assert (str(series.origin.zone.tz), series.notes) == ("Europe/Berlin", []) or "UTC" in series.notes[0]
+        assert not np.isnan(series[0]["target"]).any()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+def test_messages_tell_times_as_the_table_has_them(zone):
+    times = pd.date_range("2024-03-30 12:00", periods=40, freq="h", tz=zone)
+    frame = pd.DataFrame({"unique_id": 3, "ds": times, "y": np.arange(40.0)})
+    assert series_from_frame(frame, target="y").origin.item_id == "unique_id"
+    with pytest.raises(DataError, match=f"'3' has timestamp {re.escape(str(times[30]))} more than once"):
+        series_from_frame(pd.concat([frame, frame.iloc[[30]]]), target="y")
+    frame.loc[31, "ds"] += pd.Timedelta(minutes=10)
+    said = f"{re.escape(str(frame['ds'][31]))} is not on the grid .* starts at {re.escape(str(times[0]))};"
+    with pytest.raises(DataError, match=said):
+        series_from_frame(frame, target="y", freq="h")
+    frame["ds"] = times + pd.Timedelta(minutes=7)
+    series = series_from_frame(pd.concat([frame, frame.assign(unique_id=4, ds=times)]), target="y", freq="h")
+    assert [f"({times[0] + pd.Timedelta(minutes=7)} to {times[0]})" in note for note in series.notes] == [True]
+
+
+def test_days_with_a_zone_are_local_days():
+    frame = long_frame({"a": 10}, freq="D", start="2024-03-28")
+    frame["timestamp"] = frame["timestamp"].dt.tz_localize("Europe/Berlin")
+    frame_of_text = frame.assign(timestamp=frame["timestamp"].map(str))
+    for table in (frame, frame_of_text):
+        series = series_from_frame(table)
+        assert (series.freq, series[0]["start"]) == ("D", pd.Period("2024-03-28", freq="D"))
+        assert not np.isnan(series[0]["target"]).any()
+    assert "local calendar days" in series.notes[0]
+
+
+def test_steps_beyond_what_timestamps_hold_are_told():
+    with pytest.raises(DataError, match="2262-04-10 to 2262-04-13 is not within 1677-09-21 to 2262-04-11"):
+        to_timestamps(period_range(pd.Period("2262-04-10", "D"), 4))
+
+
+@pytest.mark.parametrize("freq", ["h", "D", "B", "W-MON", "W-SUN", "MS", "ME", "QS", "QE", "YE", "2ME", "30min"])
+def test_timestamps_come_back_as_they_went_in(freq):
+    frame = long_frame({"a": 12}, freq=freq)
+    series = series_from_frame(frame, freq=freq)
+    periods = period_range(series[0]["start"], 12)
+    assert to_timestamps(periods, series.stamp).tolist() == frame["timestamp"].tolist()
+    assert series.notes == []
+
+
+@pytest.mark.parametrize(
+    ("freq", "first", "moved"),
+    [
+        ("h", "2024-03-01 00:30", "2024-03-01 00:00"),
+        ("D", "2024-03-01 12:00", "2024-03-01"),
+        ("W", "2024-03-06", "2024-03-04"),
+    ],
+)
+def test_series_whose_timestamps_lie_within_their_periods_start_with_them_and_lead_back(freq, first, moved):
+    steps = pd.to_timedelta(np.arange(5), unit="W" if freq == "W" else freq)
+    frame = pd.DataFrame({"timestamp": pd.Timestamp(first) + steps, "target": np.arange(5.0)})
+    series = series_from_frame(frame, freq=freq)
+    periods = to_timestamps(period_range(series[0]["start"], 5))
+    assert periods[0] == pd.Timestamp(moved)
+    assert series.notes == []
+    assert series.origin.zone.restored(periods).tolist() == frame["timestamp"].tolist()
+
+
+RETAIL = {
+    "months of 4, 5 and 4 weeks": ([4, 5, 4] * 12, "M", 12),
+    "with a year of 53 weeks": ([4, 5, 4] * 3 + [4, 5, 5] + [4, 5, 4] * 8, "M", 12),
+    "quarters": ([13] * 7 + [14] + [13] * 8, "Q-DEC", 4),
+    "13 periods a year": ([4] * 12 + [5] + [4] * 26, "4W-SUN", 13),
+    "always 4 weeks": ([4] * 39, "4W-SUN", 13),
+}
+
+
+@pytest.mark.parametrize("name", RETAIL)
+def test_retail_calendars_are_regular_or_told_how_they_become_so(name):
+    weeks, freq, season = RETAIL[name]
+    stamps = pd.Timestamp("2021-01-31") + pd.to_timedelta(7 * np.r_[0, np.cumsum(weeks)[:-1]], unit="D")
+    frame = pd.DataFrame({"ds": stamps, "y": np.arange(len(stamps))})
+    if len(set(weeks)) > 1:
+        with pytest.raises(
+            DataError, match=r"cannot be inferred: timestamps are (4 or 5|13 or 14) weeks apart"
+        ) as caught:
+            series_from_frame(frame, target="y")
+        code = re.search(r"\(times.*timestamp\(\)|pd\.date_range\(.*\)", str(caught.value))
+        frame["ds"] = eval(code[0], {"pd": pd, "times": frame["ds"]})
+    series = series_from_frame(frame, target="y")
+    assert (series.freq, candidate_seasons(series.freq)[0]) == (freq, season)
+    np.testing.assert_array_equal(series[0]["target"], frame["y"])
+
+
+def test_periods_of_four_weeks_are_no_months():
+    frame = pd.DataFrame({"ds": pd.date_range("2021-01-31", periods=40, freq="28D"), "y": 1.0})
+    with pytest.raises(DataError, match="timestamps are 4 weeks apart; give freq='28D'"):
+        series_from_frame(frame, target="y", freq="M")
+    assert len(series_from_frame(frame, target="y", freq="28D")[0]["target"]) == 40
+
+
+def test_series_that_differ_in_frequency_are_refused():
+    frame = pd.concat([long_frame({"a": 20}), long_frame({"b": 20}, freq="D")])
+    with pytest.raises(DataError, match=r"'a' looks like 'h', 'b' like 'D'"):
+        series_from_frame(frame)
+
+
+def test_periods_keep_their_own_frequency():
+    periods = pd.period_range("2024-01-01", periods=6, freq="W-MON")
+    series = series_from_frame(pd.DataFrame({"timestamp": periods, "target": np.arange(6.0)}))
+    assert (series.freq, series[0]["start"], series.stamp) == ("W-MON", periods[0], "start")
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        np.array(["1500-01-01", "1501-01-01", "1502-01-01"], dtype="datetime64[s]"),
+        pd.period_range("1500", periods=3, freq="Y"),
+        pd.period_range("1659-01", periods=3, freq="M").astype(object),
+    ],
+    ids=["times", "periods", "periods as objects"],
+)
+def test_times_beyond_what_pandas_counts_are_refused(stamps):
+    with pytest.raises(DataError, match="outside the years 1678 to 2261"):
+        series_from_frame(pd.DataFrame({"timestamp": stamps, "target": 1.0}))
