@@ -27,6 +27,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from shared.checks import Count, checked
+from shared.console.notes import Note
 from shared.console.progress import is_quiet, set_quiet
 from shared.console.tables import turned
 from shared.errors import ConfigError, DiffusionError
@@ -199,10 +200,18 @@ def prepare(threads: int | None) -> None:
         torch.set_num_threads(checked(Count, **{"--threads": threads}))
 
 
-def _note_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """A warning as a note; those of libraries about themselves say where."""
-    own = category is UserWarning or category.__module__.split(".")[0] in ("shared", "tsdiff", "speech")
-    note(str(message) if own else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
+def _noting() -> Callable[..., None]:
+    """What shows warnings as notes; those of libraries about themselves say where. What a verb repeats of the same, as
+    of forecasts of windows and then of what comes, is said once."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        own = category is UserWarning or category.__module__.split(".")[0] in ("shared", "tsdiff", "speech")
+        if not issubclass(category, Note) or str(message) not in told:
+            note(str(message) if own else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
+        told.add(str(message))
+
+    return show
 
 
 def run(verb: Verb | Callable[..., None], about: str | None) -> None:
@@ -231,7 +240,7 @@ def group(about: str, verbs: Mapping[str, Verb | Callable[..., None] | typer.Typ
 
 def run_app(app: typer.Typer) -> None:
     """Run a typer application; errors that its user can act on become one line, and warnings notes."""
-    warnings.showwarning = _note_warning  # type: ignore[assignment]
+    warnings.showwarning = _noting()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text
             stream.reconfigure(errors=UNENCODABLE)

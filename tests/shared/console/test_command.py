@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from shared.checks import Duration
 from shared.console.command import Verb, group, run_app
+from shared.console.notes import tell
 from shared.errors import DataError
 
 
@@ -55,6 +56,28 @@ def test_warnings_of_libraries_say_where_and_ours_do_not(
             run_app(app)
     said = " ".join(capsys.readouterr().err.split())
     assert said == "note: FutureWarning: it will go (library.py:41) note: it is short"
+
+
+def test_a_note_that_comes_again_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command()
+    def telling() -> None:
+        for text in ("one is short", "two is short", "one is short"):
+            tell(text)
+            warnings.warn_explicit("as loud", UserWarning, "ours.py", 7)  # of one file after the other
+
+    monkeypatch.setattr("sys.argv", ["telling"])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    for _ in range(2):  # in the next run it is told anew
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            with pytest.raises(SystemExit):
+                run_app(app)
+        said = capsys.readouterr().err.splitlines()
+        assert said == [f"note: {text}" for text in ("one is short", "as loud", "two is short", "as loud", "as loud")]
 
 
 def test_a_group_lists_verbs_by_the_docstring_of_their_options() -> None:
