@@ -5,11 +5,12 @@
     python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
     python recipes/train_default_forecaster.py --hardware gpu                the model in larger batches, on a GPU
 
-The weighing learns in three parts; --part 2 and --part 3 leave out what comes before, and go on from what ships.
+The weighing learns in parts; --part 2, 3 and 4 leave out what comes before, and go on from what ships.
 
-They learn from the training parts of the shared sets and from synthetic series; other sets are kept to choose settings
-by (`recipes/default_forecaster/default.py`). With `--install` they are put where the package finds them. A run that is
-stopped goes on where it was.
+They learn from the training parts of the shared sets, from synthetic series, and where --further names their folder
+from more sets, such as `recipes/series_sets.py` makes, which what ships did without; other sets are kept to choose
+settings by (`recipes/default_forecaster/default.py`). With `--install` they are put where the package finds them. A run
+that is stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ Hardware = Literal["cpu", "gpu"]
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder that holds series/.")] = Path("../shared/data"),
+    further: Annotated[Path | None, typer.Option(help="Folder of more sets, one folder each.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for the training state and the model.")] = Path("runs/default"),
     steps: Annotated[int | None, typer.Option(help="Training steps; by default the recipe's.")] = None,
     synthetic: Annotated[int, typer.Option(help="Synthetic series.")] = 12000,
@@ -42,7 +44,7 @@ def main(
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; left out, by --hardware.", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make batches; left out, by --hardware.")] = None,
     windows: Annotated[int | None, typer.Option(help="Windows that the weighing learns from.", min=1)] = None,
-    part: Annotated[int, typer.Option(help="Of the weighing's training, to begin with.", min=1, max=3)] = 1,
+    part: Annotated[int, typer.Option(help="Of the weighing's training, to begin with.", min=1, max=4)] = 1,
 ) -> None:
     """Train the bundled forecaster, what weighs the simple forecasts that it starts from, or a flow map of it."""
     from default_forecaster import default, weighing  # these take seconds to load, which help does not need
@@ -58,12 +60,13 @@ def main(
     started = time.process_time()
     on_gpu = hardware == "gpu"
     batch_size = batch_size or (default.GPU_BATCH if on_gpu else default.BATCH)
-    source = default.default_source(data / "series", synthetic, seed, batch_size)
     if recipe == "weighing":
-        count = windows or weighing.WINDOWS
-        network = weighing.train_weighing(source, seed, count, steps, part, workers=workers or 0)
+        source = default.default_source(data / "series", synthetic, seed, batch_size)
+        more = None if further is None else default.further_source(further)
+        network = weighing.train_weighing(source, seed, windows, steps, part, workers or 0, more)
         show(f"weights: {weighing.save_weighing(network, BUNDLED / 'weighing' if install else output / 'weighing')}")
         return
+    source = default.default_source(data / "series", synthetic, seed, batch_size, further)
     if recipe == "map":
         model, training = default.flow_map_of(TSDiff.from_pretrained("default")), default.MAP_TRAINING
         sampling, name = default.MAP_SAMPLING, "map"

@@ -25,7 +25,7 @@ from tsdiff.pretraining.corpus import Corpus
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ
 
-from .sets import FREQUENCIES, TrainingSet, real_groups, synthetic_groups
+from .sets import FREQUENCIES, TrainingSet, further_sets, real_groups, synthetic_groups
 
 LENGTH, LONGEST_HORIZON = 512, 128
 
@@ -111,7 +111,9 @@ def flow_map_of(model: TSDiff) -> TSDiff:
     return made
 
 
-def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = BATCH) -> AnchoredSource:
+def default_source(
+    folder: Path, synthetic: int, seed: int, batch_size: int = BATCH, further: Path | None = None
+) -> AnchoredSource:
     """What the model is trained on.
 
     Args:
@@ -119,8 +121,29 @@ def default_source(folder: Path, synthetic: int, seed: int, batch_size: int = BA
         synthetic: number of synthetic series.
         seed: of these.
         batch_size: windows in a batch.
+        further: folder of more sets.
+
+    Raises:
+        DataError: a set is missing or cannot be read.
     """
-    groups, _ = real_groups(folder, TRAINING_SETS, LENGTH)
+    more = {} if further is None else further_sets(further)
+    groups = real_groups(folder, TRAINING_SETS, LENGTH)[0]
+    if further is not None:
+        groups += real_groups(further, more, LENGTH)[0]
     made = synthetic_groups(FREQUENCIES, synthetic, 2 * LENGTH, seed)
-    horizons = {name: about.prediction_length for name, about in TRAINING_SETS.items()}
+    horizons = {name: about.prediction_length for name, about in {**TRAINING_SETS, **more}.items()}
     return AnchoredSource(Corpus(groups, made), CONFIG, batch_size, horizons=horizons)
+
+
+def further_source(folder: Path) -> AnchoredSource:
+    """Windows of further sets alone.
+
+    Args:
+        folder: of the sets.
+
+    Raises:
+        DataError: there is none, or one cannot be read.
+    """
+    more = further_sets(folder)
+    horizons = {name: about.prediction_length for name, about in more.items()}
+    return AnchoredSource(Corpus(real_groups(folder, more, LENGTH)[0]), CONFIG, BATCH, horizons=horizons)

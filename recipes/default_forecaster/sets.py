@@ -10,7 +10,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from tsdiff.data import load_folder
+from shared.errors import DataError
+from tsdiff.data import load_folder, stream_folder
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.pretraining.corpus import CorpusGroup, Place
@@ -33,6 +34,10 @@ FREQUENCIES: Mapping[str, float] = MappingProxyType(
     }
 )
 """Shares of the synthetic windows."""
+
+FURTHER_SHARE, FURTHER_YEARLY = 0.12, 0.05
+"""Share of each further set, and of one of yearly series, beside those of `default.TRAINING_SETS`, of which there are
+far fewer."""
 
 _LONGEST = {"W-SUN": 500, "M": 360, "Q-DEC": 160, "Y-DEC": 80}
 """Steps of synthetic series of coarse frequencies, whose calendar ends otherwise."""
@@ -71,6 +76,27 @@ class HeldBack:
     entries: Sequence[Entry]
     held_back: int
     prediction_length: int
+
+
+def further_sets(folder: Path) -> dict[str, TrainingSet]:
+    """All sets of a folder, as `recipes/series_sets.py` makes them, each of which holds one horizon back.
+
+    Args:
+        folder: of the sets.
+
+    Raises:
+        DataError: there is none.
+    """
+    sets = {}
+    for place in sorted(path.parent for path in folder.glob("*/metadata.json")):
+        about = stream_folder(place)
+        if about.prediction_length is None:
+            raise DataError(f"{place}: its metadata.json names no prediction_length; make the set anew")
+        share = FURTHER_YEARLY if about.freq.startswith("Y") else FURTHER_SHARE
+        sets[place.name] = TrainingSet(share, about.prediction_length, about.prediction_length, {})
+    if not sets:
+        raise DataError(f"{folder}: no folder in it is a set with a metadata.json; recipes/series_sets.py makes them")
+    return sets
 
 
 def without_end(entries: Iterable[Entry], steps: int) -> list[Entry]:

@@ -3,15 +3,16 @@
 The windows are those that the forecaster of `default.py` is trained on, so that the sets for validation are unseen;
 `tsdiff.pretraining.weighing` has the loss.
 
-It learns in three parts: on those windows; on them and on series by formula (`plain.py`), half of each batch; and on
+It learns in parts: on those windows; on them and on series by formula (`plain.py`), half of each batch; and on
 young histories, of which one or two seasons are known, as of a shop in its first year: of the sets, and of seasons by
-formula. On all others, and on young lines by formula, it is then held near what it says.
+formula. On all others, and on young lines by formula, it is then held near what it says. Where there are further sets
+(`recipes/series_sets.py`) a fourth part goes on with all of these kinds at once, and with the further sets' windows.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from shared.errors import ConfigError
 from shared.random import derive_seed
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.weighing import Collected, collected, descended, forecast_windows, some, weighing_loss
@@ -34,46 +36,78 @@ from .plain import YOUNG_OTHERS, YOUNG_SEASONAL, is_young, plain_windows, young_
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 60_000, 4500, 2e-3
 YOUNG_WINDOWS, YOUNG_STEPS, YOUNG_RATE = 90_000, 4500, 2e-3
+FURTHER_WINDOWS, FURTHER_STEPS, FURTHER_RATE = 40_000, 3000, 2e-3
 _CHUNK = 500
 _PLAIN = 0.5
 """Share of plain windows in the second part."""
 _YOUNG, _YOUNG_SEASONAL, _YOUNG_OTHERS, _HELD = 0.26, 0.13, 0.16, 4.0
 """Shares of young histories in the third part: of the sets, of seasons, of others, which are held; and the weight of
 what holds."""
+_FURTHER, _PLAIN_TOO, _YOUNG_TOO = 0.20, 0.26, 0.06
+"""Shares in the fourth part: of the sets, and of the further sets; of plain windows; and of young histories of each of
+both, of seasons and of others."""
+_KEPT = 0.3
+"""How much of the network's weights stays after it."""
 
 
 def train_weighing(
     source: AnchoredSource,
     seed: int,
-    count: int = WINDOWS,
+    count: int | None = None,
     steps: int | None = None,
     part: int = 1,
     workers: int = 0,
+    further: AnchoredSource | None = None,
 ) -> Weighing:
     """A network trained on windows.
 
     Args:
         source: of series.
         seed: of everything.
-        count: windows of the source, and the most that parts have of other kinds.
-        steps: of each part; None: `STEPS`, `PLAIN_STEPS` and `YOUNG_STEPS`.
-        part: to begin with, 1 to 3; the second and third go on from the bundled weights.
+        count: windows of a source, and the most that parts have of other kinds; None: each part's.
+        steps: of each part; None: `STEPS`, `PLAIN_STEPS`, `YOUNG_STEPS` and `FURTHER_STEPS`.
+        part: to begin with, 1 to 4; all but the first go on from the bundled weights.
         workers: processes that make windows; 0 makes them here. Other numbers draw other ones.
+        further: more series, for the fourth part, which is left out without.
+
+    Raises:
+        ConfigError: the fourth part without further series.
     """
+    if part > 3 and further is None:
+        raise ConfigError(f"part {part} of the weighing's training is of further series: give --further FOLDER")
     draw = partial(_drawn, seed=seed, workers=workers)
-    of_source, plain_count = partial(forecast_windows, source), min(count, PLAIN_WINDOWS)
     network = bundled_weighing()
     if part < 3:
-        data, plain = draw(of_source, count=count), draw(plain_windows, count=plain_count)
+        data = draw(partial(forecast_windows, source), count=count or WINDOWS)
+        plain = draw(plain_windows, count=_least(count, PLAIN_WINDOWS))
         network = fitted(data, seed, steps or STEPS) if part == 1 else network
         network = settled(network, data, plain, seed, steps or PLAIN_STEPS)
-    count, plain_count = min(count, YOUNG_WINDOWS), -(-plain_count // 3)
-    young, older = (draw(partial(of_source, known_of=one), count=count) for one in (_young, _older))
-    seasonal, lines = (
-        draw(partial(plain_windows, young=one), count=plain_count) for one in (YOUNG_SEASONAL, YOUNG_OTHERS)
-    )
-    older = _joined(older, draw(partial(plain_windows, older=True), count=plain_count))
-    return schooled(network, (young, seasonal), (older, lines), seed, steps or YOUNG_STEPS)
+    if part < 4:
+        of_sets, plain_count = _least(count, YOUNG_WINDOWS), -(-_least(count, PLAIN_WINDOWS) // 3)
+        young, older = (
+            draw(partial(forecast_windows, source, known_of=one), count=of_sets) for one in (_young, _older)
+        )
+        seasonal, lines = (
+            draw(partial(plain_windows, young=one), count=plain_count) for one in (YOUNG_SEASONAL, YOUNG_OTHERS)
+        )
+        older = _joined(older, draw(partial(plain_windows, older=True), count=plain_count))
+        network = schooled(network, (young, seasonal), (older, lines), seed, steps or YOUNG_STEPS)
+    if further is None:
+        return network
+    whole, few = _least(count, FURTHER_WINDOWS), -(-_least(count, FURTHER_WINDOWS) // 5)
+    parts = [(_PLAIN_TOO, draw(plain_windows, count=whole))]
+    for one in (YOUNG_SEASONAL, YOUNG_OTHERS):
+        parts.append((_YOUNG_TOO, draw(partial(plain_windows, young=one), count=few)))
+    for windows_of in (source, further):
+        parts.append((_FURTHER, draw(partial(forecast_windows, windows_of), count=whole)))
+        if any(group.seasons[0] for group in windows_of.draw_group.groups):  # else no history is young
+            parts.append((_YOUNG_TOO, draw(partial(forecast_windows, windows_of, known_of=_young), count=few)))
+    return widened(network, parts, seed, steps or FURTHER_STEPS)
+
+
+def _least(count: int | None, most: int) -> int:
+    """A number of windows, where one is given that is smaller."""
+    return most if count is None else min(count, most)
 
 
 def _young(rng: np.random.Generator, count: int, seasons: Seasons) -> int:
@@ -176,6 +210,34 @@ def schooled(
         return learnt + _HELD * away.mean()
 
     return descended(made, loss, steps, YOUNG_RATE, 0.0, show=True)
+
+
+def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: int, steps: int) -> Weighing:
+    """The network after the fourth part: between what it was and what it learns, which is better on the kinds that it
+    knew, and no worse on the new ones (Wortsman et al. 2022, "Robust fine-tuning").
+
+    Args:
+        network: after the others, which is left as it is.
+        parts: shares of a batch, and the windows, stacked.
+        seed: of the batches.
+        steps: of the training.
+
+    Raises:
+        DataError: the loss is not finite.
+    """
+    torch.manual_seed(seed + 3)
+    made = copy.deepcopy(network).requires_grad_(True)
+    counts = [(round(BATCH * share / sum(one for one, _ in parts)), data) for share, data in parts]
+
+    def loss() -> Tensor:
+        drawn = [some(data, count) for count, data in counts]
+        return weighing_loss(made, {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]})
+
+    descended(made, loss, steps, FURTHER_RATE, 0.0, show=True)
+    with torch.no_grad():
+        for weights, before in zip(made.parameters(), network.parameters(), strict=True):
+            weights.lerp_(before, _KEPT)
+    return made
 
 
 def _joined(one: Collected, other: Collected) -> Collected:

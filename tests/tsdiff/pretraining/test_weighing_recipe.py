@@ -27,7 +27,8 @@ from recipes.default_forecaster.plain import (
     wandering,
     young_length,
 )
-from recipes.default_forecaster.weighing import save_weighing, schooled, settled
+from recipes.default_forecaster.weighing import save_weighing, schooled, settled, train_weighing, widened
+from shared.errors import ConfigError
 from tests.recipes.harness import Recipes
 from tsdiff.pretraining.weighing import told_of, weighing_loss
 from tsdiff.windows.anchors import pooled, seasons_of
@@ -185,6 +186,26 @@ def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(m
             assert float(((says - said) / unsure).square().mean().sqrt()) < 0.3
 
 
+def test_the_fourth_part_learns_all_kinds_at_once_and_keeps_some_of_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weighing, "BATCH", 64)
+    monkeypatch.setattr(weighing, "FURTHER_RATE", 4e-3)
+    usual, plain = stacked(wanders(1), 80), stacked(plain_windows(2), 80)
+    torch.manual_seed(0)
+    start = Weighing()
+    kept = copy.deepcopy(start.state_dict())
+    made = widened(start, [(0.5, usual), (0.5, plain)], seed=0, steps=100)
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
+    with torch.no_grad():
+        assert float(weighing_loss(made, plain)) < 0.95 * float(weighing_loss(start, plain))
+        assert float(weighing_loss(made, usual)) < float(weighing_loss(start, usual))
+    monkeypatch.setattr(weighing, "_KEPT", 1.0)
+    same = widened(start, [(1.0, usual)], seed=0, steps=2)
+    assert all(torch.equal(value, kept[name]) for name, value in same.state_dict().items())
+    with pytest.raises(ConfigError, match="--further FOLDER"):
+        train_weighing(None, 0, part=4)  # type: ignore[arg-type]  # refused before anything is drawn
+
+
 @pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC"])
 def test_young_histories_hold_one_or_two_seasons(freq: str) -> None:
     rng, seasons = np.random.default_rng(0), seasons_of(freq)
@@ -230,7 +251,10 @@ def test_the_bundled_weights_keep_part_of_a_season_that_was_seen_once(freq: str,
 @pytest.mark.slow
 def test_the_recipe_makes_weights(tmp_path: Path, shared_data: Path) -> None:
     small = ("--recipe", "weighing", "--windows", "60", "--steps", "5", "--synthetic", "30", "--workers", "1")
-    ran = Recipes(tmp_path).run("train_default_forecaster", *small, "--data", shared_data, "--output", "out")
+    (tmp_path / "further").mkdir()
+    (tmp_path / "further" / "one").symlink_to(shared_data / "series" / "m1_yearly")
+    options = ("--data", shared_data, "--further", "further", "--output", "out")
+    ran = Recipes(tmp_path).run("train_default_forecaster", *small, *options)
     assert ran.code == 0, ran.said
     network = Weighing()
     network.load_state_dict(load_weights(tmp_path / "out" / "weighing"))
