@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from speech.audio.files import Audio, audio_info, read_audio
 from speech.audio.writing import write_audio
 from tests.recipes.harness import ROOT, Recipes
-from tests.speech.audio.test_kept import without_length
+from tests.speech.audio.test_kept_lengths import without_length
 from tests.speech.audio.test_loudness import measure
 from tests.speech.media_files import packets, tones, write_media, write_video
 from tests.speech.models import gain_enhancer, noise, tiny_model

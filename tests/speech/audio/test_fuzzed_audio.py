@@ -20,7 +20,8 @@ from shared.errors import DataError
 from speech.audio.files import open_audio
 from speech.audio.writing import create_audio
 from speech.enhancer import Enhancer
-from tests.speech.audio.test_kept import BEXT, CUE, LABEL, TEXTS, with_chunks, without_length
+from tests.speech.audio.test_kept import BEXT, CUE, LABEL, TEXTS, with_chunks
+from tests.speech.audio.test_kept_lengths import without_length
 from tests.speech.models import noise, tiny_enhancer
 
 SECONDS = 20
