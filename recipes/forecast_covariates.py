@@ -119,6 +119,12 @@ def main(
     claim_output(output)
     means = None
     if data is None:
+        of_table = {"--freq": freq, "--target": target != "target", "--id": item_id, "--time": timestamp}
+        idle = [name for name, given in {**of_table, "--dynamic": dynamic}.items() if given]
+        if idle:
+            raise ConfigError(
+                f"{', '.join(idle)}: the sales made by formula have no table; give --data, or leave it out"
+            )
         series, means = promoted_sales()
     else:
         if not dynamic:

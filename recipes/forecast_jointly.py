@@ -22,10 +22,10 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, prepare, run, show
 from shared.console.tables import markdown
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.files.io import write_json, write_text
 from tsdiff import TSDiffEstimator
-from tsdiff.data import Entry, SeriesSet, embedded_series, load_dataset, split_windows
+from tsdiff.data import Entry, SeriesSet, embedded_series, load_dataset, normalise_freq, split_windows
 from tsdiff.estimator import DEFAULT_TRAINING
 from tsdiff.evaluation.joint import joint_metrics
 from tsdiff.evaluation.metrics import evaluate
@@ -133,6 +133,10 @@ def main(
     prepare(1)
     claim_output(output)
     if data is None:
+        if freq is not None and normalise_freq(freq) != embedded_series().freq:
+            raise ConfigError(
+                f"--freq {freq} does not fit the embedded data, which is hourly; leave it out, or give --data"
+            )
         series = embedded_series()
         series = replace(series, entries=[entry for entry in series if entry["item_id"] in REGIONS])
     else:

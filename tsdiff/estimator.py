@@ -132,7 +132,7 @@ class TSDiffEstimator(Estimator):
         super().__init__()
         open_steps = training is None
         if gluonts:
-            theirs = translated(gluonts, self._own_names())
+            theirs = translated(gluonts, self._own_names(), categories)
             open_steps = open_steps and "max_steps" not in theirs.training
             training = replace(training or DEFAULT_TRAINING, **theirs.training)
             sampling = replace(sampling or Sampling(), **theirs.sampling)
@@ -161,10 +161,10 @@ class TSDiffEstimator(Estimator):
             sde=sde or paper_sde(),
             output=output,
             channels=channels,
-            lags=tuple(lags),
+            lags=_as_tuple(lags),
             dynamic_features=dynamic_features,
             static_features=static_features,
-            categories=tuple(categories),
+            categories=_as_tuple(categories),
             scale_feature=scale_feature,
             conditional=conditional,
             transform=transform,
@@ -180,6 +180,11 @@ class TSDiffEstimator(Estimator):
         self.batch_size, self.scale_power, self.horizon_weight = batch_size, scale_power, horizon_weight
         self.sampling = sampling or Sampling()
         self.device = str(compute_device(device))
+
+    @property
+    def prediction_length(self) -> int:
+        """Steps to forecast, which GluonTS asks an estimator for."""
+        return self.config.prediction_length
 
     @property
     def __init_passed_kwargs__(self) -> dict[str, Any]:
@@ -388,3 +393,8 @@ class TSDiffEstimator(Estimator):
         self.from_data = tuple(name for name in self.from_data if name not in changes)
         self.training = replace(self.training, **changes)
         return self
+
+
+def _as_tuple(values: Any) -> Any:
+    """Several values as a tuple; what is not several stays as it is, and the settings refuse it by its name."""
+    return tuple(values) if isinstance(values, Iterable) else values

@@ -150,7 +150,9 @@ class TSDiffPredictor(ModelCalls):
             DataError: an entry without any observed value, of another frequency, or not one-dimensional.
         """
         if kwargs:
-            raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
+            raise ConfigError(
+                f"predict does not take {', '.join(kwargs)}, only num_samples; sampling settings go to `with_sampling`"
+            )
         entries, num_samples = told_bounds(entries_of(dataset), self.sampling), checked(Count, num_samples=num_samples)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
         if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:

@@ -45,3 +45,21 @@ def test_no_samples_are_refused_before_the_trainings(recipe: str, tmp_path: Path
     assert ran.code != 0
     assert "--samples" in ran.said
     assert "few to train on" not in ran.said
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "said"),
+    [
+        ("forecast_jointly", ("--freq", "D"), "--freq D does not fit the embedded data"),
+        ("forecast_covariates", ("--id", "shop", "--dynamic", "promo"), "--id, --dynamic: the sales made by formula"),
+        ("forecast_covariates", ("--freq", "h", "--target", "sold"), "--freq, --target: the sales made by formula"),
+    ],
+)
+def test_options_of_a_table_without_one_are_refused(
+    recipe: str, options: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    """A forgotten --data gave results of other series in silence."""
+    ran = Recipes(tmp_path).run(recipe, *TINY, *options, "--output", "out")
+    assert ran.code == 1
+    assert said in ran.said
+    assert "give --data" in ran.said

@@ -223,6 +223,10 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "output a file": (["--data", "good.csv", "--output", "good.csv"], "--output good.csv cannot be written"),
     "output nowhere": (["--data", "good.csv", "--output", "/proc/none"], "--output /proc/none cannot be written"),
     "embedded frequency": (["--freq", "D"], "--freq D does not fit the embedded data"),
+    "embedded columns": (
+        ["--target", "sold", "--id", "shop", "--dynamic", "promotion"],
+        "--target, --id, --dynamic: the embedded data has no columns to name; give --data",
+    ),
 }
 
 

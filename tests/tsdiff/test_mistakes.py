@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from gluonts.core import serde
 from gluonts.core.component import equals
+from gluonts.dataset.pandas import PandasDataset
 from gluonts.dataset.split import split as gluonts_split
+from gluonts.model.predictor import Localizer
 
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
@@ -156,6 +158,7 @@ WRONG = {
     "entry": (sines()[0], "[entry]"),
     "arrays": ([np.zeros(40)], "item 0 of the dataset is a ndarray"),
     "pairs": (gluonts_split(sines(), offset=-8)[1].generate_instances(8), "test_data.input"),
+    "template": (gluonts_split(sines(), offset=-8)[1], "template.generate_instances(prediction_length).input"),
     "number": (5, "cannot be iterated"),
 }
 
@@ -284,6 +287,33 @@ def test_gluonts_names_mean_what_they_mean_there():
     assert TSDiffEstimator("h", 8, trainer_kwargs={"max_epochs": 2}).training.max_steps == 100
     assert TSDiffEstimator("h", 8, num_batches_per_epoch=2).training.max_steps == 200
     assert TSDiffEstimator("h", 8, trainer_kwargs={"max_steps": 9}).training.max_steps == 9
+    assert TSDiffEstimator("h", 8, cardinality=None, lags_seq=None) == TSDiffEstimator("h", 8)
+    ours = TSDiffEstimator("h", 8, categories=(3, 5))
+    assert TSDiffEstimator("h", 8, categories=(3, 5), num_feat_static_cat=2) == ours
+
+
+def test_what_a_pandas_dataset_tells_of_itself_makes_an_estimator():
+    """Its cardinalities are floats in an array, and were refused, or ended in numpy's "truth value of an array"."""
+    static = pd.DataFrame({"region": ["a", "b"], "kind": ["x", "x"], "size": [1.0, 2.0]}, index=["s0", "s1"])
+    stamps = pd.period_range("2024-01-01", periods=200, freq="h")
+    series = {e["item_id"]: pd.DataFrame({"target": e["target"]}, stamps) for e in sines(2)}
+    data = PandasDataset(series, static_features=static.astype({"region": "category", "kind": "category"}))
+    estimator = tiny_estimator(
+        steps=2,
+        num_feat_dynamic_real=data.num_feat_dynamic_real,
+        num_feat_static_real=data.num_feat_static_real,
+        num_feat_static_cat=data.num_feat_static_cat,
+        cardinality=data.static_cardinalities,
+    )
+    assert estimator.config.categories == (2, 1)
+    made = list(estimator.train(data, progress=False).predict(data, num_samples=2))
+    assert [forecast.item_id for forecast in made] == ["s0", "s1"]
+
+
+def test_gluonts_trains_a_model_for_each_series():
+    """Its `Localizer` asks the estimator for the horizon."""
+    made = list(Localizer(tiny_estimator(steps=2)).predict(sines(2), num_samples=2))
+    assert [forecast.samples.shape for forecast in made] == [(2, HORIZON)] * 2
 
 
 @pytest.mark.parametrize(
@@ -303,6 +333,14 @@ def test_gluonts_names_mean_what_they_mean_there():
         ({"trainer_kwargs": {"fast_dev_run": True}}, "no such setting"),
         ({"trainer_kwargs": {"max_steps": 5}, "num_batches_per_epoch": 5}, "one of them"),
         ({"num_feat_static_cat": 1}, r"categories="),
+        ({"num_feat_static_cat": 1, "cardinality": np.array([2.0, 3.0])}, r"the sizes of 2 are given"),
+        ({"cardinality": 5}, r"cardinality=5: need the number of values of each category"),
+        ({"cardinality": np.array([2.5])}, r"categories=.*whole number"),
+        ({"lags": 24}, "lags=24: need values"),
+        ({"categories": None}, "categories=None: need values"),
+        ({"num_batches_per_epoch": "3"}, "num_batches_per_epoch='3': need a whole number"),
+        ({"trainer_kwargs": {"max_epochs": "2"}}, "max_epochs='2': need a whole number"),
+        ({"lead_time": 1}, "leave it out"),
         ({"scaling": False}, "choose one of mean"),
     ],
 )

@@ -227,8 +227,9 @@ def test_entries_that_cannot_be_forecast_are_refused_by_name(trained, change, me
 def test_settings_that_cannot_be_are_refused_at_once(trained):
     with pytest.raises(ConfigError, match="num_samples=0"):
         trained.predict(sines(), num_samples=0)
-    with pytest.raises(ConfigError, match="predict does not take nsamples"):
-        trained.predict(sines(), nsamples=4)
+    for keyword in ("nsamples", "parallel_predictors"):  # of which the second is no setting of the sampling either
+        with pytest.raises(ConfigError, match=f"predict does not take {keyword}, only num_samples"):
+            trained.predict(sines(), **{keyword: 4})
     for bad in (
         {"steps": 0},
         {"scale": -1.0},

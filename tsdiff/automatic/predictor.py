@@ -143,7 +143,9 @@ class AutoPredictor(FrameCalls):
             DataError: see `TSDiffPredictor.predict`.
         """
         if kwargs:
-            raise ConfigError(f"predict does not take {', '.join(kwargs)}; sampling settings go to `with_sampling`")
+            raise ConfigError(
+                f"predict does not take {', '.join(kwargs)}, only num_samples; sampling settings go to `with_sampling`"
+            )
         counts = apportioned([one.share for one in self.members], checked(Count, num_samples=num_samples))
         drawing = [(one, count) for one, count in zip(self.members, counts, strict=True) if count]
         copies = tee(entries_of(dataset), len(drawing))

@@ -92,6 +92,10 @@ def load_job(
     """
     data, freq, horizon, windows = options.data, options.freq, options.prediction_length, options.windows
     if data is None:
+        if options.of_table:
+            raise ConfigError(
+                f"{', '.join(options.of_table)}: the embedded data has no columns to name; give --data, or leave it out"
+            )
         series = embedded_series()
         if freq is not None and normalise_freq(freq) != series.freq:
             raise ConfigError(

@@ -55,6 +55,17 @@ class Series:
         """Columns of covariates, by kind."""
         return {}
 
+    @property
+    def of_table(self) -> list[str]:
+        """Options that were given and tell of a table's columns."""
+        given = {
+            "--target": self.target != type(self).target,
+            "--id": self.item_id is not None,
+            "--time": self.timestamp is not None,
+            **{f"--{kind}": bool(names) for kind, names in self.covariates.items()},
+        }
+        return [name for name, is_given in given.items() if is_given]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Covariates(Series):

@@ -178,6 +178,11 @@ def entries_of(dataset: Any) -> Iterator[Entry]:
         raise DataError("a single entry is no GluonTS dataset; put it into a list: [entry]")
     if hasattr(dataset, "metadata") and hasattr(dataset, "train"):
         raise DataError("this holds a training and a test part; give one of them: dataset.train or dataset.test")
+    if hasattr(dataset, "generate_instances"):
+        raise DataError(
+            "this is split's template of test windows, not a GluonTS dataset; give the windows' inputs: "
+            "template.generate_instances(prediction_length).input"
+        )
     if not isinstance(dataset, Iterable):
         raise DataError(f"{dataset!r} is no GluonTS dataset: it cannot be iterated")
     return (_as_entry(place, entry) for place, entry in enumerate(dataset))

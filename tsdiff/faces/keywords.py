@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
+from shared.checks import Count, checked, require
 from shared.errors import ConfigError
 from shared.training.config import TrainingConfig
 from tsdiff.model.backbones import S4DConfig
@@ -38,6 +41,7 @@ _INSTEAD = {
     "distr_output": "nothing: samples come from the diffusion itself; leave it out",
     "imputation_method": "nothing: missing values need none; leave it out",
     "default_scale": "nothing: leave it out",
+    "lead_time": "nothing: forecasts start with the step after the series; leave it out",
     "embedding_dimension": "nothing: the network chooses it; leave it out",
     "train_sampler": "scale_power=… and horizon_weight=…",
     "validation_sampler": "train(dataset, validation_data, tuning=…)",
@@ -84,12 +88,13 @@ class Translated:
     sampling: dict[str, Any] = field(default_factory=dict)
 
 
-def translated(keywords: Mapping[str, Any], own: tuple[str, ...]) -> Translated:
+def translated(keywords: Mapping[str, Any], own: tuple[str, ...], categories: Sequence[int] = ()) -> Translated:
     """Keywords that the estimator does not know, as GluonTS means them.
 
     Args:
         keywords: by GluonTS's names; not changed.
         own: the estimator's names.
+        categories: their sizes, if they are given by our name.
 
     Raises:
         ConfigError: one that means nothing here, with the name to use instead.
@@ -97,17 +102,18 @@ def translated(keywords: Mapping[str, Any], own: tuple[str, ...]) -> Translated:
     made = Translated()
     for name, value in keywords.items():
         if name in _SETTINGS:
-            made.settings[_SETTINGS[name]] = value
+            if value is not None:  # GluonTS's default of lags_seq and cardinality
+                made.settings[_SETTINGS[name]] = _sizes(value) if name == "cardinality" else value
         elif name in _TRAINING:
             made.training[_TRAINING[name]] = value
         elif name == "nonnegative_pred_samples":
             made.sampling["nonnegative"] = value
-        elif name == "num_feat_static_cat":
-            _check_categories(value, keywords)
         elif name == "trainer_kwargs":
             _translate_trainer(value or {}, made)
-        elif name != "num_batches_per_epoch":
+        elif name not in ("num_batches_per_epoch", "num_feat_static_cat"):
             raise ConfigError(f"{name}={value!r}: {_instead_of(name, own)}")
+    if "num_feat_static_cat" in keywords:
+        _check_categories(keywords["num_feat_static_cat"], len(made.settings.get("categories", categories)))
     steps = _steps(keywords)
     if steps is not None:
         made.training["max_steps"] = steps
@@ -157,11 +163,25 @@ def _steps(keywords: Mapping[str, Any]) -> int | None:
         return None
     if "max_steps" in trainer:
         raise ConfigError(f"max_steps={trainer['max_steps']} and epochs: give one of them")
-    return int((_EPOCHS if epochs is None else epochs) * (_BATCHES if batches is None else batches))
+    epochs = checked(Count, max_epochs=_EPOCHS if epochs is None else epochs)
+    return int(epochs * checked(Count, num_batches_per_epoch=_BATCHES if batches is None else batches))
 
 
-def _check_categories(count: Any, keywords: Mapping[str, Any]) -> None:
-    known = len(keywords.get("cardinality") or keywords.get("categories") or ())
+def _sizes(cardinality: Any) -> tuple[Any, ...]:
+    """Sizes of categories, whole numbers where they are: `PandasDataset.static_cardinalities` is an array of floats.
+
+    Raises:
+        ConfigError: no list of them.
+    """
+    require(
+        np.ndim(cardinality) == 1, "need the number of values of each category, such as [3]", cardinality=cardinality
+    )
+    return tuple(
+        int(size) if isinstance(size, float | np.floating) and size.is_integer() else size for size in cardinality
+    )
+
+
+def _check_categories(count: Any, known: int) -> None:
     if count != known:
         raise ConfigError(
             f"num_feat_static_cat={count!r}, but the sizes of {known} are given: use categories=(…), the number of "
