@@ -132,7 +132,8 @@ class TSDiffEstimator(Estimator):
         super().__init__()
         open_steps = training is None
         if gluonts:
-            theirs = translated(gluonts, self._own_names(), categories)
+            given = {"dynamic_features": dynamic_features, "static_features": static_features}
+            theirs = translated(gluonts, self._own_names(), given | {"categories": categories, "lags": lags})
             open_steps = open_steps and "max_steps" not in theirs.training
             training = replace(training or DEFAULT_TRAINING, **theirs.training)
             sampling = replace(sampling or Sampling(), **theirs.sampling)

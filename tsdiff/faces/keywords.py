@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -88,16 +88,17 @@ class Translated:
     sampling: dict[str, Any] = field(default_factory=dict)
 
 
-def translated(keywords: Mapping[str, Any], own: tuple[str, ...], categories: Sequence[int] = ()) -> Translated:
+def translated(keywords: Mapping[str, Any], own: tuple[str, ...], given: Mapping[str, Any]) -> Translated:
     """Keywords that the estimator does not know, as GluonTS means them.
 
     Args:
         keywords: by GluonTS's names; not changed.
         own: the estimator's names.
-        categories: their sizes, if they are given by our name.
+        given: what GluonTS has names for too, by ours; empty or 0 where it is not given.
 
     Raises:
-        ConfigError: one that means nothing here, with the name to use instead.
+        ConfigError: one that means nothing here, with the name to use instead, or one that says something else than
+            what is given by our name.
     """
     made = Translated()
     for name, value in keywords.items():
@@ -109,11 +110,16 @@ def translated(keywords: Mapping[str, Any], own: tuple[str, ...], categories: Se
         elif name == "nonnegative_pred_samples":
             made.sampling["nonnegative"] = value
         elif name == "trainer_kwargs":
+            require(isinstance(value or {}, Mapping), "need a dict of Lightning's settings", trainer_kwargs=value)
             _translate_trainer(value or {}, made)
         elif name not in ("num_batches_per_epoch", "num_feat_static_cat"):
             raise ConfigError(f"{name}={value!r}: {_instead_of(name, own)}")
+    for name, ours in _SETTINGS.items():
+        theirs = made.settings.get(ours)
+        if theirs is not None and np.any(given[ours]) and not np.array_equal(given[ours], theirs):
+            raise ConfigError(f"{name}={keywords[name]!r} and {ours}={given[ours]!r}: one thing; give {ours} alone")
     if "num_feat_static_cat" in keywords:
-        _check_categories(keywords["num_feat_static_cat"], len(made.settings.get("categories", categories)))
+        _check_categories(keywords["num_feat_static_cat"], len(made.settings.get("categories", given["categories"])))
     steps = _steps(keywords)
     if steps is not None:
         made.training["max_steps"] = steps
