@@ -132,16 +132,15 @@ class TSDiffEstimator(Estimator):
         super().__init__()
         open_steps = training is None
         if gluonts:
-            given = {"dynamic_features": dynamic_features, "static_features": static_features}
-            theirs = translated(gluonts, self._own_names(), given | {"categories": categories, "lags": lags})
+            ours: dict[str, Any] = {"dynamic_features": dynamic_features, "static_features": static_features}
+            ours |= {"categories": categories, "lags": lags, "device": device}
+            theirs = translated(gluonts, self._own_names(), ours)
             open_steps = open_steps and "max_steps" not in theirs.training
             training = replace(training or DEFAULT_TRAINING, **theirs.training)
             sampling = replace(sampling or Sampling(), **theirs.sampling)
-            dynamic_features = theirs.settings.get("dynamic_features", dynamic_features)
-            static_features = theirs.settings.get("static_features", static_features)
-            categories = theirs.settings.get("categories", categories)
-            lags = theirs.settings.get("lags", lags)
-            device = theirs.settings.get("device", device)
+            ours |= theirs.settings
+            dynamic_features, static_features = ours["dynamic_features"], ours["static_features"]
+            categories, lags, device = ours["categories"], ours["lags"], ours["device"]
         prediction_length, batch_size = checked(Count, prediction_length=prediction_length, batch_size=batch_size)
         context_length = checked(Count | None, context_length=context_length)
         scale_power = checked(Finite, scale_power=scale_power)
