@@ -139,7 +139,7 @@ class _Chunks(IterableDataset[Collected]):
 def _drawn(draw: Callable[[int], Iterator[dict[str, np.ndarray]]], seed: int, count: int, workers: int) -> Collected:
     loader: DataLoader[Collected] = DataLoader(_Chunks(draw, seed, count), batch_size=None, num_workers=workers)
     drawn = list(tqdm(loader, desc="windows", total=-(-count // _CHUNK), unit_scale=_CHUNK, mininterval=30))
-    return {name: torch.cat([part[name] for part in drawn]) for name in drawn[0]}
+    return _joined(*drawn)
 
 
 def fitted(data: Collected, seed: int, steps: int) -> Weighing:
@@ -230,8 +230,7 @@ def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: i
     counts = [(round(BATCH * share / sum(one for one, _ in parts)), data) for share, data in parts]
 
     def loss() -> Tensor:
-        drawn = [some(data, count) for count, data in counts]
-        return weighing_loss(made, {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]})
+        return weighing_loss(made, _joined(*(some(data, count) for count, data in counts)))
 
     descended(made, loss, steps, FURTHER_RATE, 0.0, show=True)
     with torch.no_grad():
@@ -240,9 +239,9 @@ def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: i
     return made
 
 
-def _joined(one: Collected, other: Collected) -> Collected:
-    """Windows of both."""
-    return {name: torch.cat([part, other[name]]) for name, part in one.items()}
+def _joined(*parts: Collected) -> Collected:
+    """Windows of all of them."""
+    return {name: torch.cat([one[name] for one in parts]) for name in parts[0]}
 
 
 def save_weighing(network: Weighing, folder: Path) -> Path:

@@ -72,3 +72,9 @@ def windows_of(
 def trained() -> TSDiffPredictor:
     """Trained on `sines()`."""
     return tiny_estimator(steps=250).train(sines(), progress=False)
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    """The bundled forecaster in four steps; files that take other ones have a fixture of this name."""
+    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)

@@ -26,11 +26,6 @@ from tsdiff.windows.config import ANY_FREQ
 FOLDER = BUNDLED / "default"
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)
-
-
 @pytest.mark.parametrize("change", [{}, {"counts": True}, {"covariates": True}])
 @pytest.mark.parametrize("horizon", [14, 150])
 def test_samples_are_within_what_is_possible(change, horizon):

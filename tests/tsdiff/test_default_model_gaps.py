@@ -11,11 +11,6 @@ from tsdiff import TSDiffPredictor
 from tsdiff.data.frequency import quiet
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)
-
-
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_values_missing_here_and_there_are_imputed_by_the_season(default: TSDiffPredictor, share: float) -> None:
     whole = noisy_week(300)

@@ -13,11 +13,6 @@ from tsdiff.data.entries import Entry
 from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, fine_tune
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=4)
-
-
 def daily_entries(count: int, length: int) -> list[Entry]:
     series = generate("D", count, length, np.random.default_rng(1), {"product": 1.0})
     return [{"item_id": str(i), "start": series.periods[0], "target": row} for i, row in enumerate(series.values)]

@@ -15,18 +15,11 @@ import pytest
 from shared.console.notes import Note
 from shared.errors import DataError
 from tests.tsdiff.data.test_frames import BERLIN, NAMES, both, frame
-from tsdiff import TSDiffPredictor
 from tsdiff.data import series_from_frame
 from tsdiff.data.origin import Zone
 
 CHANGES = ["2024-03-28", "2024-10-24"]
 """Days before the clocks change in Berlin."""
-
-
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    """Quick: no kernels are compared."""
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1, method="ode1", covariance="scalar")
 
 
 @pytest.mark.parametrize("start", CHANGES)

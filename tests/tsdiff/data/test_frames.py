@@ -23,12 +23,6 @@ from tsdiff.tasks.anomaly.scores import anomaly_scores
 BERLIN = "Europe/Berlin"
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    """Quick: no kernels are compared."""
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1, method="ode1", covariance="scalar")
-
-
 def frame(stamps: pd.DatetimeIndex, ids: Any = ("a",), names: tuple[str, str, str] = ("shop", "when", "sold")) -> Any:
     """A long table of noisy sines."""
     rng = np.random.default_rng(0)

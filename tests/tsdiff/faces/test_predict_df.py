@@ -21,18 +21,6 @@ from tsdiff.ensemble import EnsemblePredictor
 DAYS = pd.date_range("2024-01-01", periods=60, freq="D")
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    """Quick: no kernels are compared. It was not adapted."""
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1, method="ode1", covariance="scalar")
-
-
-@pytest.fixture(scope="module")
-def real() -> TSDiffPredictor:
-    """As it ships."""
-    return TSDiffPredictor.from_pretrained("default")
-
-
 def long(ids: Any = ("a", "b"), stamps: pd.DatetimeIndex = DAYS, **columns: Any) -> pd.DataFrame:
     """A frame of weekly waves with noise."""
     rng = np.random.default_rng(0)

@@ -13,19 +13,6 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, tiny_estimator
 from tests.tsdiff.faces.test_predict_df import DAYS, long, said, silent
-from tsdiff import TSDiffPredictor
-
-
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    """Quick: no kernels are compared. It was not adapted."""
-    return TSDiffPredictor.from_pretrained("default").with_sampling(steps=1, method="ode1", covariance="scalar")
-
-
-@pytest.fixture(scope="module")
-def real() -> TSDiffPredictor:
-    """As it ships."""
-    return TSDiffPredictor.from_pretrained("default")
 
 
 def promoted(ids: Any = ("a", "b"), steps: int = 10) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:

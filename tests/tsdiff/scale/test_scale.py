@@ -22,11 +22,6 @@ from tsdiff.tasks.anomaly.scores import DEFAULT_SCORING, anomalies_to_frame, ano
 HERE: dict[str, Any] = {"engine": "local", "progress": False}
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    return TSDiffPredictor.from_pretrained("default")
-
-
 def forecast(data: Any, output: Path, **changes: Any) -> scale.Report:
     return scale.forecast(data, output, **{**DRAWS, "sampling": TOGETHER, "size": 3, **HERE, **changes})
 

@@ -16,11 +16,6 @@ from tsdiff import TSDiffPredictor, scale
 from tsdiff.data import load_dataset
 
 
-@pytest.fixture(scope="module")
-def default() -> TSDiffPredictor:
-    return TSDiffPredictor.from_pretrained("default")
-
-
 def known(count: int, first: int = 0, steps: int = 60 + DRAWS["prediction_length"]) -> pd.DataFrame:
     """Series that follow a covariate, which goes on after their ends."""
     table, rng = frame(count, first, steps), np.random.default_rng(7 + first)
