@@ -102,8 +102,8 @@ class SamplingConfig(Checked):
         attenuation_limit: in dB; the result has 10^(−limit / 20) of the recording in it, so that nothing falls further
             below it (DeepFilterNet's setting of that name). None: no limit.
         clean_share: of a recording that is clean already, the share that stays in the result: all of it where over the
-            last seconds what is taken away is 26 dB below what is left, none where it is less than 19 dB below, and
-            none in pauses; in the model's band, and not where what is above is dropped.
+            last seconds what is taken away is 26 dB below what is left, none where it is less than 19 dB below, what
+            is below 120 Hz aside, and none in pauses; in the model's band, and not where what is above is dropped.
         makeup: in dB, by which the enhanced signal is raised: what a model's estimates of speech fall short of it by.
             Losses that scale a result to fit, as SI-SDR and PESQ, leave a model's level free. With `keep_band` it is of
             what is added alone.

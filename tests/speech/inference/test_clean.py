@@ -79,6 +79,24 @@ def test_what_was_taken_from_pauses_stays_away_unless_it_is_far_below_the_speech
     assert_allclose(made[:, later], 0.2 * kept * recording[:, later], atol=0.01 * np.abs(taken).max())
 
 
+def test_rumble_makes_no_clean_voice_a_noisy_one_and_stays_away_from_pauses() -> None:
+    enhanced, recording = pair(30.0, 12.0)
+    rumble = np.float32(0.1) * np.sin(2 * np.pi * 30 / RATE * np.arange(12 * RATE)).astype(np.float32)
+    pause = slice(11 * RATE, 12 * RATE)
+    enhanced[:, pause] = 0.0
+    recording[:, pause] = 0.0
+    made = enhanced + CleanKeeper(0.2, RATE, 1).stays(enhanced, recording + rumble)
+    share = (made - enhanced) / np.where(np.abs(recording + rumble - enhanced) > 0.05, recording + rumble - enhanced, 1)
+    assert_allclose(share[:, 4 * RATE : 11 * RATE].max(), 0.15, atol=0.02)  # 0.02 if rumble counted
+    assert_array_equal(made[:, 11 * RATE + RATE // 4 :], 0.0)
+
+
+def test_the_lowest_rates_are_served() -> None:
+    enhanced, recording = pair(40.0)
+    for rate in (100, 200, 1000, 2000):
+        assert np.isfinite(CleanKeeper(0.2, rate, 1).stays(enhanced, recording)).all()
+
+
 def test_noise_after_a_clean_minute_is_let_through_for_no_more_than_a_moment() -> None:
     enhanced, recording = pair(40.0, 60.0)
     start = 50 * RATE
