@@ -188,6 +188,8 @@ class Few(Method):
         ({"name": "x"}, "name='x': choose one of ode, elbo"),
         ({"steps": 0}, "steps=0: need a whole number from 1 to 1000"),
         ({"steps": 2.0}, "steps=2.0: need a whole number from 1 to 1000"),
+        ({"steps": True}, "steps=True: need a whole number from 1 to 1000"),
+        ({"lags": (True, 2)}, "lags=(True, 2): need values, each a whole number"),
         ({"size": -1}, "size=-1: need a positive number"),
         ({"size": math.inf}, "size=inf: need a positive number"),
         ({"power": -1.0}, "power=-1.0: need a number, at least 0, or None"),
