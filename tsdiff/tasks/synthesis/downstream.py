@@ -19,7 +19,8 @@ from shared.errors import ConfigError, DataError
 from tsdiff.baselines import lags_up_to, train_baseline
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import normalise_freq, shifted
-from tsdiff.evaluation.metrics import Metrics, Pair, evaluate
+from tsdiff.evaluation.metrics import Metrics, evaluate
+from tsdiff.evaluation.pairs import Pair
 from tsdiff.tasks.synthesis.windows import Windows, context_scales, stack_windows, with_values
 from tsdiff.windows.scales import context_scale
 
