@@ -28,7 +28,8 @@ from shared.files.io import write_text
 from shared.random import derive_seed
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.data.frequency import quiet
-from tsdiff.evaluation.metrics import Pair, evaluate
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.evaluation.pairs import Pair
 from tsdiff.windows.config import Scaling
 from tsdiff.windows.missing import MissingContext, Scenario
 

@@ -36,7 +36,8 @@ from shared.files.io import write_json, write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
 from tsdiff.data import Entry, split_windows
-from tsdiff.evaluation.metrics import Pair, evaluate
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.evaluation.pairs import Pair
 from tsdiff.experiment.presets import preset_for
 from tsdiff.tasks.refinement import Prior, RefineConfig, Refiner, candidates, choose_refinement, representative_log_snr
 

@@ -1,7 +1,7 @@
 """What settings declare in the types of their fields, checked by one function, with one wording.
 
     method: Literal["ode", "elbo"] = "ode"        one of these
-    steps: Annotated[int, Ge(1), Le(1000)] = 16   a whole number of whichever kind, kept as an int
+    steps: Annotated[int, Ge(1), Le(1000)] = 16   a whole number of whichever kind but True, kept as an int
     step_size: Positive = 1.0                     a range; what has bounds on both sides is finite
     lags: tuple[Count, ...] = ()                  each of them; a list is kept as a tuple
     counts: bool = False                          True or False; a text or a list, which are true, is none of them
@@ -216,6 +216,13 @@ def _truth(value: Any) -> bool:
     return bool(value)
 
 
+def _whole(value: Any) -> int:
+    """A whole number of whichever kind; True and False, which Python counts with, are none."""
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
 def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
     bounds = [(*_BOUNDS[type(mark)], getattr(mark, _BOUNDS[type(mark)][0])) for mark in marks]
     noun = "a whole number" if base is int else "a number"
@@ -230,7 +237,7 @@ def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
         words = f"{noun}, {' and '.join(said.values())}"
     tests = [lambda value, test=test, bound=bound: test(value, bound) for _, _, test, bound in bounds]
     if base is int:
-        return _Declared(words, operator.index, tests)
+        return _Declared(words, _whole, tests)
     return _Declared(words, tests=tests) if bounds else None
 
 

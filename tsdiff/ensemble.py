@@ -21,7 +21,8 @@ from shared.random import derive_seed
 from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.faces.frames import FrameCalls
-from tsdiff.faces.saved import ENSEMBLE, replacing, write_kind
+from tsdiff.faces.saved import replacing, write_kind
+from tsdiff.model.beside import ENSEMBLE
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor

@@ -30,10 +30,10 @@ from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, listed, series_to_learn
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.evaluation.tuning import TuningGrid, tune
-from tsdiff.faces.keywords import SCALINGS, translated
+from tsdiff.faces.keywords import SCALINGS, as_tuple, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
-from tsdiff.fitting.options import check_options
+from tsdiff.fitting.options import check_options, told_unused
 from tsdiff.fitting.starting import new_model
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
@@ -161,10 +161,10 @@ class TSDiffEstimator(Estimator):
             sde=sde or paper_sde(),
             output=output,
             channels=channels,
-            lags=_as_tuple(lags),
+            lags=as_tuple(lags),
             dynamic_features=dynamic_features,
             static_features=static_features,
-            categories=_as_tuple(categories),
+            categories=as_tuple(categories),
             scale_feature=scale_feature,
             conditional=conditional,
             transform=transform,
@@ -258,7 +258,8 @@ class TSDiffEstimator(Estimator):
         """
         check_options(fit_options)
         self.check_drawing(None if validation_data is None else tuning or TuningGrid())
-        store = training_series(training_data, self.config, spool_above=spool_above, folder=folder)
+        entries = told_unused(training_data, self.config)
+        store = training_series(entries, self.config, spool_above=spool_above, folder=folder)
         chosen = self._settled(store)
         seed, rule = chosen.training.seed, "max_steps" in self.from_data if hold_out is None else hold_out
         rng = np.random.default_rng(derive_seed(seed, "held out"))
@@ -393,8 +394,3 @@ class TSDiffEstimator(Estimator):
         self.from_data = tuple(name for name in self.from_data if name not in changes)
         self.training = replace(self.training, **changes)
         return self
-
-
-def _as_tuple(values: Any) -> Any:
-    """Several values as a tuple; what is not several stays as it is, and the settings refuse it by its name."""
-    return tuple(values) if isinstance(values, Iterable) else values

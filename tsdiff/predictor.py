@@ -321,8 +321,8 @@ class TSDiffPredictor(ModelCalls):
         """Write all that forecasts depend on into the folder `path`: model, sampling settings and horizon. They take
         the place of a forecaster that is there when all is written; what is stopped just then is refused on reading."""
         with replacing(Path(path)) as made:
-            write_kind(made, self)
             self.model.save_pretrained(made)
+            write_kind(made, self)
             write_settings(made, self.sampling, self.prediction_length)
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,7 +125,24 @@ def dataclass_from(
         CheckpointError: or `error`; names the settings that are unknown, missing or of the wrong type.
     """
     adapter: TypeAdapter[T] = adapter_of(cls)  # type: ignore[arg-type]
+    remedy = "correct these settings, or write them again"
     try:
-        return adapter.validate_python(dict(values), context={CUSTOM: custom})
+        made = adapter.validate_python(dict(values), context={CUSTOM: custom})
     except ValidationError as problem:
-        raise error(f"{origin}: {told(problem, cls)}; correct these settings, or write them again") from problem
+        raise error(f"{origin}: {told(problem, cls)}; {remedy}") from problem
+    if counted := next(_counted_truths(values, made), None):
+        raise error(f"{origin}: {counted}: need a number; {remedy}")
+    return made
+
+
+def _counted_truths(given: Any, made: Any, place: str = "") -> Iterator[str]:
+    """Where a number was made of true or false, which pydantic takes for 1 and 0: "training.max_steps=True"."""
+    if isinstance(given, bool) and type(made) in (int, float):
+        yield f"{place}={given}"
+    elif isinstance(given, Mapping):
+        for name, value in given.items():
+            inner = made.get(name) if isinstance(made, Mapping) else getattr(made, str(name), None)
+            yield from _counted_truths(value, inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        for number, (value, inner) in enumerate(zip(given, made, strict=False)):
+            yield from _counted_truths(value, inner, f"{place}.{number}")

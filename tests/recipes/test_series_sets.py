@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recipes.free_sources.families import fingerprint, reason_against, straight
-from recipes.free_sources.tables import TABLE, Checkout, periods_of, read_table
+from recipes.free_sources.families import MOST, entries_of, fingerprint, reason_against, straight
+from recipes.free_sources.tables import TABLE, Checkout, Family, finished, periods_of, read_table
 from shared.errors import ConfigError, DataError
 from tests.recipes.harness import Recipes
 from tsdiff.data import load_folder
@@ -162,6 +162,22 @@ def test_a_clone_is_read_at_its_commit(tmp_path: Path, sources: Path) -> None:
 )
 def test_series_that_teach_nothing_are_left_out(values: np.ndarray, reason: str | None) -> None:
     assert reason_against(values, 8) == reason
+
+
+def test_of_many_series_some_are_drawn_each_once(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=30, name="day")
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(30, MOST + 5)), days)
+    table.to_csv(tmp_path / "wide.csv")
+    family = Family("f", "s", "wide.csv", "", "", "", "D", "3", "train", "day", "", "*", "")
+    found, left_out = entries_of(family, Checkout(tmp_path, ""), "2021-01-01", set(), 0)
+    assert len({entry["item_id"] for entry in found}) == len(found) == MOST
+    assert left_out == {"drawn from more": 5}
+
+
+def test_periods_before_and_after_those_wanted_are_left_out() -> None:
+    table = pd.DataFrame({"a": np.arange(10.0)}, pd.period_range("2020-01-01", periods=10, freq="D"))
+    family = Family(*"xxxxxxxxxxxx", "from=2020-01-03; until=2020-01-08")
+    assert finished(table, family, "2021-01-01")["a"].tolist() == [2, 3, 4, 5, 6, 7]
 
 
 def test_what_is_straight_is_a_share_of_steps() -> None:

@@ -114,7 +114,7 @@ def test_windows_of_the_bundled_model_are_told_to_have_no_seasons(tmp_path):
         ({"compare": 3}, ConfigError, "--compare 3: need at least 10"),
         ({"models": "deepar,oracle"}, ConfigError, "--models oracle: choose some of linear, deepar"),
         ({"cpu_minutes": 0.0}, ConfigError, "--cpu-minutes=0.0: need"),
-        ({"sampling_steps": 0}, ConfigError, "steps=0"),
+        ({"sampling_steps": 0}, ConfigError, "--sampling-steps=0: need"),
         ({"freq": "D"}, DataError, "not on the grid"),
         ({"freq": "30min"}, ConfigError, "forecasts 12 steps of 'h', the data asks for 12 of '30min'"),
         (

@@ -188,6 +188,8 @@ class Few(Method):
         ({"name": "x"}, "name='x': choose one of ode, elbo"),
         ({"steps": 0}, "steps=0: need a whole number from 1 to 1000"),
         ({"steps": 2.0}, "steps=2.0: need a whole number from 1 to 1000"),
+        ({"steps": True}, "steps=True: need a whole number from 1 to 1000"),
+        ({"lags": (True, 2)}, "lags=(True, 2): need values, each a whole number"),
         ({"size": -1}, "size=-1: need a positive number"),
         ({"size": math.inf}, "size=inf: need a positive number"),
         ({"power": -1.0}, "power=-1.0: need a number, at least 0, or None"),
@@ -250,6 +252,9 @@ def test_a_process_of_a_users_own_declares_ranges_or_nothing() -> None:
     ("wrong", "said"),
     [
         ({"steps": 0}, "a.yaml: steps=0: need a number, at least 1; "),
+        ({"steps": True}, "a.yaml: steps=True: need a number; "),
+        ({"lags": [2, True]}, "a.yaml: lags.1=True: need a number; "),
+        ({"sde": {"kind": "ouve", "theta": True}}, "a.yaml: sde.theta=True: need a number; "),
         ({"name": "x"}, "a.yaml: name='x': choose one of 'ode' or 'elbo'; "),
         ({"lags": [1, 1]}, "a.yaml: lags=(1, 1): need values, each a whole number, at least 1, each only once; "),
         ({"size": "x"}, "a.yaml: size: Input should be a valid number"),

@@ -159,6 +159,7 @@ WRONG = {
     "arrays": ([np.zeros(40)], "item 0 of the dataset is a ndarray"),
     "pairs": (gluonts_split(sines(), offset=-8)[1].generate_instances(8), "test_data.input"),
     "template": (gluonts_split(sines(), offset=-8)[1], "template.generate_instances(prediction_length).input"),
+    "split": (gluonts_split(sines(), offset=-8), "take it apart: training, template = split(dataset, …)"),
     "number": (5, "cannot be iterated"),
 }
 

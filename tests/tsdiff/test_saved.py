@@ -219,6 +219,17 @@ def test_folders_of_before_the_horizon_was_saved_still_load(tmp_path):
     assert TSDiffPredictor.from_pretrained(tmp_path).sampling == Sampling()
 
 
+def test_a_model_that_is_saved_alone_over_a_forecaster_does_not_take_its_sampling_and_horizon(tmp_path: Path):
+    random_predictor(0, Sampling(steps=3, nonnegative=True)).with_horizon(2).serialize(tmp_path)
+    (tmp_path / "notes.txt").write_text("kept")
+    model = random_predictor(1).model
+    model.save_pretrained(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors", "notes.txt"}
+    read = TSDiffPredictor.from_pretrained(tmp_path)
+    assert repr(read) == repr(TSDiffPredictor(model))
+    assert all(torch.equal(part, model.state_dict()[name]) for name, part in read.model.state_dict().items())
+
+
 @pytest.mark.parametrize("saved", [0, 4.5, "5", None, True, 10**9, -1])
 def test_a_damaged_horizon_is_refused(saved, tmp_path):
     random_predictor().serialize(tmp_path)

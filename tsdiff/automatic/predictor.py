@@ -24,7 +24,8 @@ from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
-from tsdiff.faces.saved import AUTO, replacing, write_kind
+from tsdiff.faces.saved import replacing, write_kind
+from tsdiff.model.beside import AUTO
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.bounds import told_bounds
 from tsdiff.sampling.settings import Sampling

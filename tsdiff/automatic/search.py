@@ -15,7 +15,7 @@ import pandas as pd
 from gluonts.dataset.split import TestData
 from gluonts.model.forecast import SampleForecast
 
-from shared.checks import Count, checked
+from shared.checks import Count, Positive, checked
 from shared.console.notes import Note
 from shared.console.progress import bar
 from shared.errors import ConfigError, DiffusionError
@@ -95,7 +95,7 @@ def auto(
     """
     started = time.process_time()
     settings = settings or AutoSettings()
-    settings = settings if minutes is None else replace(settings, cpu_minutes=minutes)
+    settings = settings if minutes is None else replace(settings, cpu_minutes=checked(Positive, minutes=minutes))
     steps = checked(Count, prediction_length=prediction_length)
     if isinstance(data, pd.DataFrame):
         series = series_to_learn(data, Names(id_column, timestamp_column, target), freq, listed(covariates))

@@ -35,8 +35,8 @@ from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import counted
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
-from tsdiff.faces.saved import AUTO
 from tsdiff.fitting.chosen import FEW_VALUES, few
+from tsdiff.model.beside import AUTO
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.config import ANY_FREQ

@@ -72,12 +72,16 @@ def main(options: Evaluate) -> None:
 def _given(
     models: list[str], experiment: Experiment, data: ExperimentData, sampling: Mapping[str, Any]
 ) -> Iterator[Named]:
-    """Each model given, sampled as it was saved but for `sampling`, once with each seed of the experiment."""
+    """Each model given, sampled as it was saved but for `sampling`, once with each seed of the experiment.
+
+    All are read before the first is scored: one that cannot be used is refused before the work.
+    """
+    read, freq, steps = {}, data.series.freq, data.prediction_length
     for path in models:
         predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
-        freq, steps = data.series.freq, data.prediction_length
-        predictor = predictor.adapted(freq, steps) if predictor.config.awaits_freq else predictor.with_horizon(steps)
-        check_model(predictor, path, data)
+        read[path] = predictor.adapted(freq, steps) if predictor.config.awaits_freq else predictor.with_horizon(steps)
+        check_model(read[path], path, data)
+    for path, predictor in read.items():
         for seed in experiment.seeds:
             drawn = predictor.with_sampling(**{**sampling, "seed": seed})
             yield seed, "TSDiff" if len(models) == 1 else f"TSDiff {path}", drawn, None

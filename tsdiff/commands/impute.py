@@ -21,7 +21,8 @@ from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
 from tsdiff.data.entries import counted
 from tsdiff.data.frequency import shifted
-from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, metrics_table, rich_metrics_table
+from tsdiff.evaluation.metrics import Metrics, evaluate, metrics_table, rich_metrics_table
+from tsdiff.evaluation.pairs import Pair
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import plot_imputations
 from tsdiff.tasks.suited import Suited, gaps_stay

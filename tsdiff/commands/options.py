@@ -153,7 +153,7 @@ class Synthesize(Machine, Model, Series):
 
     output: Output = Path("runs/synthesize")
     n: Annotated[int, Option("--n", help="Synthetic windows to draw.")] = 1000
-    sampling_steps: Annotated[int, Option(help="Network calls of each window.")] = 20
+    sampling_steps: Annotated[Count, Option(help="Network calls of each window.")] = 20
     nonnegative: Annotated[bool, Option("--nonnegative", help="Values below 0 become 0.")] = False
     csv: Annotated[bool, Option("--csv", help="Write synthetic.csv beside synthetic.parquet.")] = False
     compare: Annotated[int, Option(help="Windows that the report compares, at most.")] = 1000

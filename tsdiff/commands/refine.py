@@ -21,7 +21,8 @@ from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
 from tsdiff.data.entries import counted
-from tsdiff.evaluation.metrics import Metrics, Pair, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
+from tsdiff.evaluation.metrics import Metrics, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
+from tsdiff.evaluation.pairs import Pair
 from tsdiff.evaluation.plots import plot_forecasts
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.refinement import RefineConfig, candidates, choose_refinement

@@ -183,6 +183,11 @@ def entries_of(dataset: Any) -> Iterator[Entry]:
             "this is split's template of test windows, not a GluonTS dataset; give the windows' inputs: "
             "template.generate_instances(prediction_length).input"
         )
+    if isinstance(dataset, tuple) and any(hasattr(part, "generate_instances") for part in dataset):
+        raise DataError(
+            "this is the pair that split returns, not a GluonTS dataset; take it apart: training, template = "
+            "split(dataset, …), and give training, or template.generate_instances(prediction_length).input"
+        )
     if not isinstance(dataset, Iterable):
         raise DataError(f"{dataset!r} is no GluonTS dataset: it cannot be iterated")
     return (_as_entry(place, entry) for place, entry in enumerate(dataset))

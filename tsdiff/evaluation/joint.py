@@ -12,7 +12,8 @@ from gluonts.model.forecast import Forecast, SampleForecast
 from shared.errors import DataError
 from tsdiff.data.entries import counted
 from tsdiff.data.frequency import quiet
-from tsdiff.evaluation.metrics import Pair, evaluate, matched
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.evaluation.pairs import Pair, matched
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import starmap, zip_longest
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, counted
 from tsdiff.data.frequency import candidate_seasons, quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
+from tsdiff.evaluation.pairs import Pair, forecasts_of, matched, pairs_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,9 +47,6 @@ _TITLES = {
     "coverage_50": "50 % coverage",
     "coverage_90": "90 % coverage",
 }
-
-Pair = tuple[Entry, Entry]
-"""What a model may see, and what comes next; a GluonTS `TestData` yields these."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
 
     Raises:
         DataError: Forecasts that are NaN, or do not match the pairs in number, item, start or
-            length; no actual value at all.
+            length; what are no pairs; no actual value at all.
         ConfigError: `seasonality` is below 1.
     """
     checked(Count | None, seasonality=seasonality)
@@ -203,30 +201,6 @@ def window_losses(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -
     return losses, sizes
 
 
-def matched(forecasts: Iterable[Forecast], pairs: Iterable[Pair]) -> Iterator[tuple[Forecast, Pair]]:
-    """Pair forecasts with what they forecast; a mismatch would score one series against another."""
-    for place, (forecast, pair) in enumerate(zip_longest(forecasts, pairs)):
-        if forecast is None or pair is None:
-            fewer, more = ("forecasts", "test windows") if forecast is None else ("test windows", "forecasts")
-            raise DataError(f"there are {place} {fewer} but more {more}; give one forecast for each test window")
-        label = pair[1]
-        shape = np.shape(label["target"])
-        if np.shape(forecast.mean) != shape[::-1] or len(shape) not in (1, 2):
-            wanted = "both must be (length,), or (length, channels) of actual values (channels, length)"
-            raise DataError(
-                f"forecast {place} of series {forecast.item_id!r} has shape {np.shape(forecast.mean)}, the actual"
-                f" values {shape}; {wanted}"
-            )
-        item = label.get("item_id")
-        other_item = None not in (item, forecast.item_id) and str(item) != str(forecast.item_id)
-        if other_item or forecast.start_date != label["start"]:
-            raise DataError(
-                f"forecast {place} is of series {forecast.item_id!r} from {forecast.start_date}, the actual values of"
-                f" {item!r} from {label['start']}; keep forecasts in the order of the test windows"
-            )
-        yield forecast, pair
-
-
 def _by_channel(matches: Iterable[tuple[Forecast, Pair]]) -> Iterator[tuple[Forecast, Pair]]:
     """Each channel of a multivariate window as a window of its own."""
     for forecast, (past, label) in matches:
@@ -267,10 +241,10 @@ def seasonal_naive(test_data: Iterable[Pair], lag: int) -> list[Forecast]:
 
     Raises:
         ConfigError: `lag` is below 1.
-        DataError: There is no pair, or a history holds no observed value.
+        DataError: There is no pair, what is none, or a history holds no observed value.
     """
     with quiet():
-        pairs = list(test_data)
+        pairs = list(pairs_of(test_data))
     if not pairs:
         raise DataError("there is no test window to forecast")
     checked(Count, lag=lag)
@@ -308,7 +282,7 @@ def best_seasonal_naive(test_data: Iterable[Pair], lags: Sequence[int] = (24, 16
     if not lags:
         raise ConfigError("lags is empty; give at least one, for example candidate_seasons(freq)")
     with quiet():
-        pairs = list(test_data)
+        pairs = list(pairs_of(test_data))
     longest = max((np.shape(entry["target"])[-1] for entry, _ in pairs), default=0)
     known = [lag for lag in lags if lag <= longest] or lags
     scored = [(lag, evaluate(seasonal_naive(pairs, lag), pairs)) for lag in known]
@@ -359,17 +333,23 @@ def forecasts_to_frame(
 
     Raises:
         ConfigError: A level outside (0, 1).
+        DataError: A forecast of several channels.
     """
     checked(tuple[Level, ...], quantile_levels=quantile_levels)
     names = [str(float(level)) for level in quantile_levels]
     with quiet():
-        frames = [_frame(forecast, names, stamp) for forecast in forecasts]
+        frames = [_frame(forecast, names, stamp) for forecast in forecasts_of(forecasts)]
     if not frames:
         return pd.DataFrame(columns=["item_id", "timestamp", "mean", *names])
     return pd.concat(frames, ignore_index=True)
 
 
 def _frame(forecast: Forecast, levels: list[str], stamp: Stamp) -> pd.DataFrame:
+    if np.ndim(forecast.mean) > 1:
+        raise DataError(
+            f"the forecast of series {forecast.item_id!r} is of {forecast.mean.shape[1]} channels; write one after the "
+            "other: forecast.copy_dim(channel)"
+        )
     columns = {level: np.asarray(forecast.quantile(level)) for level in levels}
     times = to_timestamps(forecast.index, stamp)
     return pd.DataFrame({"item_id": forecast.item_id, "timestamp": times, "mean": np.asarray(forecast.mean), **columns})

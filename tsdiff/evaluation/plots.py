@@ -22,7 +22,7 @@ from shared.figures import write_figure
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
-from tsdiff.evaluation.metrics import Pair
+from tsdiff.evaluation.pairs import Pair, forecasts_of, pairs_of
 
 SUFFIXES = (".png", ".svg", ".pdf")
 ACTUAL, FORECAST, GRID, TEXT = "#22272e", "#1763b5", "#e3e7ec", "#57606a"
@@ -56,7 +56,8 @@ def plot_forecasts(
         stamp: Which day of their period timestamps name (`SeriesSet.stamp`).
 
     Raises:
-        DataError: Nothing to draw, or forecasts and pairs that differ in number.
+        DataError: Nothing to draw, forecasts of several channels, or such as do not match the pairs in number, order
+            or length.
         ConfigError: `max_panels` or `history` is below 1, or the picture's suffix is unknown.
     """
     check_picture(path, max_panels=max_panels, history=history)
@@ -75,7 +76,7 @@ def draw_forecasts(
 ) -> Figure:
     """The figure of `plot_forecasts`; labels may hold NaN, where what happens is not known."""
     with quiet():
-        chosen = _choose(list(forecasts), list(test_data), max_panels)
+        chosen = _choose(list(forecasts_of(forecasts)), list(pairs_of(test_data)), max_panels)
         figure, panels = grid_of_panels(len(chosen))
         for axes, (forecast, pair) in zip(panels, chosen, strict=True):
             _fan(axes, forecast, pair, history or _HISTORY_HORIZONS * forecast.prediction_length, stamp)
@@ -147,12 +148,30 @@ def _choose(forecasts: list[Forecast], pairs: list[Pair], count: int) -> list[tu
         raise DataError(f"there are {len(forecasts)} forecasts for {len(pairs)} test windows; give one for each")
     if not forecasts:
         raise DataError("there is no forecast to draw")
+    _check(forecasts, pairs)
     latest = {
         place if pair[1].get("item_id") is None else str(pair[1]["item_id"]): (forecast, pair)
         for place, (forecast, pair) in enumerate(zip(forecasts, pairs, strict=True))
     }
     every = list(latest.values())
     return [every[place] for place in spread(len(every), count)]
+
+
+def _check(forecasts: Sequence[Forecast], pairs: Sequence[Pair]) -> None:
+    """Refuse forecasts of other series than their pairs; what a label is called by itself is the panel's title."""
+    names = [str(label.get("item_id")) for _, label in pairs]
+    for place, (forecast, (_, label), name) in enumerate(zip(forecasts, pairs, names, strict=True)):
+        item, shapes = str(forecast.item_id), (forecast.quantile(0.5).shape, np.shape(label["target"]))
+        if item != name and item in names:
+            raise DataError(
+                f"forecast {place} is of series {item!r}, the actual values of {name!r}; keep forecasts in the order "
+                "of the test windows"
+            )
+        if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
+            raise DataError(
+                f"forecast {place} of series {item!r} has shape {shapes[0]}, the actual values {shapes[1]}; both must "
+                "be (length,), of one channel: forecast.copy_dim(channel) is one of several"
+            )
 
 
 class _NotebookFigure(Figure):

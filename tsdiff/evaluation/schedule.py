@@ -72,6 +72,7 @@ def search_schedule(
         DataError: no series.
     """
     checked(Count, draws=draws, max_series=max_series)
+    steps = checked(Count | None, steps=steps)
     model, sampling = predictor.model.eval(), predictor.sampling
     if sampling.is_published:
         raise ConfigError(f"method={sampling.method!r} steps through a table; take sde1 or ode1")

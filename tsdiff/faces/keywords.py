@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -159,6 +159,11 @@ def _translate_trainer(trainer: Mapping[str, Any], made: Translated) -> None:
             instead = _INSTEAD_OF_TRAINER.get(name)
             what = f"use {instead}" if instead else "the estimator has no such setting; leave it out"
             raise ConfigError(f"trainer_kwargs: {name}={value!r}: {what}")
+
+
+def as_tuple(values: Any) -> Any:
+    """Several values as a tuple; what is not several stays as it is, and the settings refuse it by its name."""
+    return tuple(values) if isinstance(values, Iterable) else values
 
 
 def _steps(keywords: Mapping[str, Any]) -> int | None:

@@ -18,14 +18,10 @@ from shared.files.checkpoint import WEIGHTS
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.files.settings import dataclass_from
+from tsdiff.model.beside import AUTO, ENSEMBLE, HORIZON, KIND, SAMPLING
 from tsdiff.sampling.settings import Sampling
 
-AUTO = "auto.json"
-"""What `tsdiff.automatic.AutoPredictor` writes."""
-ENSEMBLE = "ensemble.json"
-"""What `tsdiff.ensemble.EnsemblePredictor` writes."""
 _SEVERAL = {AUTO: "tsdiff.automatic.AutoPredictor", ENSEMBLE: "tsdiff.ensemble.EnsemblePredictor"}
-_KIND, _SAMPLING, _PREDICTOR = "gluonts-config.json", "sampling.json", "predictor.json"
 _MOST_STEPS = 10**6
 """A saved horizon beyond this is damage."""
 
@@ -34,13 +30,13 @@ def write_kind(folder: Path, predictor: Predictor) -> None:
     """Write what GluonTS knows a kind of forecaster by, as its `Predictor.serialize` does, which empties the old file
     before it has written the new one."""
     told = {"model": predictor.__version__, "gluonts": version("gluonts"), "type": fqname_for(type(predictor))}
-    write_json(folder / _KIND, told)
+    write_json(folder / KIND, told)
 
 
 def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> None:
     """Write them beside the model."""
-    write_json(folder / _SAMPLING, asdict(sampling))
-    write_json(folder / _PREDICTOR, {"prediction_length": prediction_length})
+    write_json(folder / SAMPLING, asdict(sampling))
+    write_json(folder / HORIZON, {"prediction_length": prediction_length})
 
 
 def replacing(folder: Path, own: str = WEIGHTS) -> AbstractContextManager[Path]:
@@ -65,7 +61,7 @@ def read_sampling(folder: Path, custom: Sequence[type] = ()) -> Sampling | None:
     Raises:
         CheckpointError: damaged.
     """
-    path = folder / _SAMPLING
+    path = folder / SAMPLING
     return dataclass_from(Sampling, _read(path), str(path), custom=custom) if path.is_file() else None
 
 
@@ -75,7 +71,7 @@ def read_horizon(folder: Path) -> int | None:
     Raises:
         CheckpointError: damaged.
     """
-    path = folder / _PREDICTOR
+    path = folder / HORIZON
     if not path.is_file():
         return None
     steps = _read(path).get("prediction_length")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError
-from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
+from shared.files.checkpoint import open_checkpoint, replacing, resolve, save_checkpoint
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import (
@@ -35,6 +36,7 @@ from shared.samplers.laws import Law
 from shared.samplers.schedules import times_of
 from shared.sde import SDE, DiscreteVPSDE
 from tsdiff.data.entries import Entry
+from tsdiff.model import beside
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.naming import ShortName
 from tsdiff.model.network import Network
@@ -331,9 +333,12 @@ class TSDiff(ShortName, nn.Module):
         return {name: part.to(self.device) for name, part in inputs.items()}
 
     def save_pretrained(self, path: str | os.PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors` into the folder `path`; what a forecaster has there besides, its
-        sampling and horizon, stays: `TSDiffPredictor.serialize` writes all."""
-        save_checkpoint(path, FORMAT, VERSION, asdict(self.config), self.state_dict())
+        """Write `config.json` and `model.safetensors` into the folder `path`, in the place of a forecaster that is
+        there, whose sampling and horizon go with its model; `TSDiffPredictor.serialize` writes these, too."""
+        folder = Path(path)
+        others = [name for name in beside.ALL if (folder / name).exists()]
+        with replacing(folder, others=others) if others else nullcontext(folder) as made:
+            save_checkpoint(made, FORMAT, VERSION, asdict(self.config), self.state_dict())
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | os.PathLike[str], custom: Sequence[type] = ()) -> TSDiff:

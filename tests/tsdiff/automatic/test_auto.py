@@ -221,6 +221,8 @@ def test_what_cannot_be_is_refused(model, tmp_path: Path):
         tsdiff.auto([entry], H, model=model, progress=False)
     with pytest.raises(ConfigError, match="prediction_length=0"):
         tsdiff.auto(weekly(), 0, model=model)
+    with pytest.raises(ConfigError, match=r"^minutes=0: need a positive number"):
+        tsdiff.auto(weekly(), H, minutes=0)
     with pytest.raises(ConfigError, match="shares"):
         AutoPredictor([Member("one", 0.0, Guard("naive", "D", H))])
     with pytest.raises(CheckpointError, match=r"auto\.json"):

@@ -98,6 +98,13 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(tmp_path):
         plot_forecasts(forecasts[:2], pairs, path)
     with pytest.raises(DataError, match="no forecast to draw"):
         plot_forecasts([], [], path)
+    with pytest.raises(DataError, match="forecast 0 is of series 's2', the actual values of 's0'; keep"):
+        plot_forecasts(forecasts[::-1], pairs, path)
+    two = SampleForecast(np.zeros((3, 24, 2)), forecasts[0].start_date)
+    with pytest.raises(DataError, match=r"has shape \(24, 2\), the actual values \(2, 24\); both .*copy_dim"):
+        plot_forecasts([two], [(pairs[0][0], {**pairs[0][1], "target": np.zeros((2, 24))})], path)
+    with pytest.raises(DataError, match=r"series 's0' has shape \(8,\), the actual values \(5,\)"):
+        plot_forecasts(forecasts[:1], [(pairs[0][0], {**pairs[0][1], "target": np.zeros(5)})], path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -55,6 +55,8 @@ def test_as_many_calls_as_the_predictor_makes_unless_told(predictor: TSDiffPredi
 def test_what_does_not_fit_is_refused(predictor: TSDiffPredictor) -> None:
     with pytest.raises(DataError, match="no series"):
         search_schedule(predictor, [], 4)
+    with pytest.raises(ConfigError, match="steps=0: need a whole number, at least 1"):
+        search_schedule(predictor, sines(1), 0)
     with pytest.raises(ConfigError, match="take sde1 or ode1"):
         search_schedule(predictor.with_sampling(method="ddim"), sines(1), 4)
     with pytest.raises(ConfigError, match="give steps=2 with it"):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from shared.errors import ConfigError, DataError
+from shared.errors import CheckpointError, ConfigError, DataError
 from shared.experiment import HARDWARE
 from shared.training.config import TrainingConfig
 from tests.recipes.harness import Recipes
@@ -278,6 +278,14 @@ def test_an_unknown_guidance_is_refused_before_a_training(tmp_path: Path, table:
     assert isinstance(made.exception, ConfigError)
     assert "guidance: 'rms': choose one of mse, quantile, robust" in str(made.exception)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_that_is_not_there_is_refused_before_another_is_scored(tmp_path: Path, table: Path):
+    options = [*sets([f"data.name={table}", "data.prediction_length=4"]), "--output", str(tmp_path / "out")]
+    models = ["--model", "default", "--model", str(tmp_path / "absent")]
+    made = CliRunner().invoke(application(), ["evaluate", *options, *models])
+    assert isinstance(made.exception, CheckpointError)
+    assert "seed 0" not in made.output
 
 
 @pytest.mark.parametrize("last", [8, 16])

@@ -112,6 +112,13 @@ def test_shifted_windows_are_always_told_apart(classifier):
     assert (found.auroc, found.accuracy, found.score) == (1.0, 1.0, 0.5)
 
 
+@pytest.mark.parametrize("classifier", ["logistic", "boosting"])
+def test_ten_windows_are_enough_to_tell_noise_from_walks(classifier):
+    noise = np.random.default_rng(0).normal(size=(2, 10, 48))
+    found = discriminate(windows(noise[0]), windows(noise[1].cumsum(axis=1), "x"), classifier)
+    assert found.auroc > 0.8
+
+
 def test_the_area_is_that_of_two_normal_levels():
     rng = np.random.default_rng(0)
     level = rng.normal(size=(2, 500, 1))

@@ -17,7 +17,8 @@ from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from shared.sde import DiscreteVPSDE
 from tsdiff.data.entries import Entry, named_entries
-from tsdiff.evaluation.metrics import Pair, evaluate
+from tsdiff.evaluation.metrics import evaluate
+from tsdiff.evaluation.pairs import Pair
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.refinement.config import ADJUSTED, Energy, RefineConfig
 from tsdiff.tasks.refinement.refiner import Refiner

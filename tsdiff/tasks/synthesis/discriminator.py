@@ -19,6 +19,8 @@ SMALLEST = 10
 """Windows of each kind that a classifier needs at least."""
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _LAGS, _BANDS = 12, 12
+_LEAF = 20
+"""Windows in a leaf of the boosted trees, at least, unless there are few."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def discriminate(
     for train, test in splitter.split(features, is_real, groups):
         if len(np.unique(is_real[test])) < 2 or len(np.unique(is_real[train])) < 2:
             continue
-        model = _classifier(classifier, int(rng.integers(2**31))).fit(features[train], is_real[train])
+        model = _classifier(classifier, len(train), int(rng.integers(2**31))).fit(features[train], is_real[train])
         probability = model.predict_proba(features[test])[:, 1]
         areas.append(scores.roc_auc_score(is_real[test], probability))
         hits.append(scores.accuracy_score(is_real[test], probability > 0.5))
@@ -95,13 +97,17 @@ def discriminate(
     return Discrimination(float(np.mean(areas)), float(np.std(areas)), accuracy, abs(accuracy - 0.5))
 
 
-def _classifier(kind: Classifier, seed: int) -> Any:
-    """One of scikit-learn's, which is new."""
+def _classifier(kind: Classifier, windows: int, seed: int) -> Any:
+    """One of scikit-learn's, which is new, for so many windows to learn from."""
     if kind == "logistic":
         logistic = learning("linear_model").LogisticRegression(C=0.1, max_iter=1000)
         return learning("pipeline").make_pipeline(learning("preprocessing").StandardScaler(), logistic)
     return learning("ensemble").HistGradientBoostingClassifier(
-        max_iter=100, learning_rate=0.1, max_leaf_nodes=15, random_state=seed
+        max_iter=100,
+        learning_rate=0.1,
+        max_leaf_nodes=15,
+        min_samples_leaf=min(_LEAF, windows // 4),  # of twice as many, trees are not split once, and tell nothing
+        random_state=seed,
     )
 
 

@@ -13,13 +13,14 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
 
-from shared.checks import NonNegative, checked
+from shared.checks import Count, NonNegative, checked
 from shared.console.tables import markdown, shown
 from shared.errors import ConfigError, DataError
 from tsdiff.baselines import lags_up_to, train_baseline
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import normalise_freq, shifted
-from tsdiff.evaluation.metrics import Metrics, Pair, evaluate
+from tsdiff.evaluation.metrics import Metrics, evaluate
+from tsdiff.evaluation.pairs import Pair, pairs_of
 from tsdiff.tasks.synthesis.windows import Windows, context_scales, stack_windows, with_values
 from tsdiff.windows.scales import context_scale
 
@@ -94,6 +95,7 @@ def linear_predictive_score(
         DataError: windows that are too short, missing or infinite; labels of another length; see `evaluate`.
     """
     checked(NonNegative, penalty=penalty)
+    checked(Count, prediction_length=prediction_length)
     values, context_length = _training_values(windows, prediction_length, context_length, scaled, "the windows")
     pairs = _checked(test, prediction_length)
     fitted = _linear(values, prediction_length, penalty)
@@ -133,7 +135,7 @@ def _training_values(
 
 
 def _checked(test: Iterable[Pair], prediction_length: int) -> list[Pair]:
-    pairs = list(test)
+    pairs = list(pairs_of(test))
     for past, label in pairs:
         if np.shape(label["target"]) != (prediction_length,):
             raise DataError(
@@ -197,11 +199,14 @@ def train_on_synthetic(
         For each model the real windows' row and then one for each synthetic set, in order.
 
     Raises:
-        ConfigError: no model, or an unknown one.
+        ConfigError: no model, or an unknown one; no sets by name, or one that is called "real".
         DataError: sets that differ in number or length of windows; see `linear_predictive_score`.
     """
     if not models:
         raise ConfigError(f"models is empty; give some of {', '.join(DOWNSTREAM_MODELS)}")
+    checked(Count, prediction_length=prediction_length)
+    if not isinstance(synthetic, Mapping) or REAL in synthetic:
+        raise ConfigError(f"synthetic: need sets of windows by name, as {{'TSDiff': windows}}, none of them {REAL!r}")
     pairs = _checked(test, prediction_length)
     sets = {REAL: real, **synthetic}
     values, context_length = {}, 0

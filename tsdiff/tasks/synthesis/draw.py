@@ -78,6 +78,10 @@ def synthesize(
             takes, or a sample that is not finite.
     """
     n = checked(Count, n=n)
+    if not isinstance(model, TSDiff):
+        raise ConfigError(f"model={model!r}: need a TSDiff, such as a predictor's .model")
+    if not isinstance(config, SynthesisConfig | None):
+        raise ConfigError(f"config={config!r}: need a SynthesisConfig, such as SynthesisConfig(steps=20), or None")
     if not model.config.draws_whole:
         raise ConfigError("a conditional model only forecasts; train one with conditional=False to draw windows")
     if model.config.scaling == "anchor":

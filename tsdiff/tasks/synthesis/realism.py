@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from shared.checks import Count, checked
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import counted
@@ -128,7 +129,7 @@ def realism(
         raise DataError(f"real windows have {length} steps, synthetic ones {pair[1].length}; give equal lengths")
     if length < 4:
         raise DataError(f"windows of {length} steps have no spectrum to speak of; give at least 4")
-    max_lag = length // 2 if max_lag is None else max_lag
+    max_lag = length // 2 if max_lag is None else checked(Count, max_lag=max_lag)
     if not 1 <= max_lag < length:
         raise ConfigError(f"max_lag={max_lag}: need a lag from 1 to {length - 1}, the windows' length less 1")
     notes: list[str] = []

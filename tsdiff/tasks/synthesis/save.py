@@ -21,7 +21,7 @@ from gluonts.dataset.jsonl import encode_json
 
 from shared.errors import ConfigError, DataError
 from shared.files.io import UNENCODABLE, atomic_folder, atomic_path
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, entries_of
 from tsdiff.data.frequency import freq_of, quiet
 from tsdiff.data.origin import Origin
 from tsdiff.data.timestamps import Stamp, to_timestamps
@@ -88,15 +88,15 @@ def save_series(
 
     Raises:
         ConfigError: nothing to write to, or a folder that holds something else.
-        DataError: no series, or series that differ in frequency.
+        DataError: no series, one without an "item_id", or series that differ in frequency or number of channels.
     """
     if parquet_path is None and csv_path is None and gluonts_folder is None:
         raise ConfigError("nothing to write to; give parquet_path, csv_path or gluonts_folder")
-    stream = iter(entries)
+    stream = map(_named, entries_of(entries))
     chunk = list(islice(stream, _CHUNK))
     if not chunk:
         raise DataError("there is no series to write")
-    freq = freq_of(chunk[0]["start"])
+    freq, shape = freq_of(chunk[0]["start"]), np.shape(chunk[0]["target"])[:-1]
     terms = None if origin is None else replace(origin, labels=None)  # the series here have names of their own
     written = 0
     with ExitStack() as stack:
@@ -115,6 +115,11 @@ def save_series(
                     raise DataError(
                         f"series {entry['item_id']!r} has frequency {entry['start'].freqstr!r}, not {freq!r}"
                     )
+                if np.shape(entry["target"])[:-1] != shape:
+                    raise DataError(
+                        f"series {entry['item_id']!r} has a target of shape {np.shape(entry['target'])}, the first one "
+                        "another number of channels; write them to files of their own"
+                    )
             frame = pd.DataFrame()
             if parquet_path is not None or csv_path is not None:
                 frame = series_frame(chunk, stamp)
@@ -124,6 +129,12 @@ def save_series(
             written += len(chunk)
             chunk = list(islice(stream, _CHUNK))
     return written
+
+
+def _named(entry: Entry) -> Entry:
+    if entry.get("item_id") is None:
+        raise DataError(f"the series that starts at {entry.get('start')} has no 'item_id'; give each a name")
+    return entry
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import fft
 
+from shared.checks import Count, checked
 from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data.entries import Entry
@@ -57,8 +58,10 @@ def gaussian(windows: Sequence[Entry], *, context_length: int, seed: int = 0) ->
         seed: of the draws.
 
     Raises:
+        ConfigError: context_length is below 1.
         DataError: fewer than two windows; see `stack_windows`.
     """
+    checked(Count, context_length=context_length)
     values = stack_windows(windows, "the windows").values
     _refuse_channels(values, windows)
     if len(values) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +11,7 @@ import numpy as np
 from shared.checks import Count, checked
 from shared.errors import DataError
 from shared.random import derive_seed
-from tsdiff.data.entries import Entry
+from tsdiff.data.entries import Entry, entries_of
 from tsdiff.data.frequency import shifted
 
 SOURCE = "source"
@@ -73,6 +73,11 @@ def _rows(windows: np.ndarray | Iterable[Entry], name: str) -> tuple[np.ndarray,
     rows: list[np.ndarray] = []
     sources: list[str] = []
     for place, entry in enumerate(windows):
+        if not isinstance(entry, Mapping):
+            raise DataError(
+                f"{name}: window {place} is a {type(entry).__name__} and no GluonTS entry; give entries, or one array "
+                "(n, length)"
+            )
         target = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
         if rows and target.shape[1] != rows[0].shape[1]:
             raise DataError(
@@ -108,7 +113,9 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
     """
     n, length, parts = checked(Count, n=n, length=length, parts=parts)
     rng = np.random.default_rng(derive_seed(seed, "real windows"))
-    pieces = [piece for place, entry in enumerate(entries) for piece in _pieces(entry, place, length, parts)]
+    pieces = [
+        piece for place, entry in enumerate(entries_of(entries)) for piece in _pieces(entry, place, length, parts)
+    ]
     found = sum(len(places) for _, _, places in pieces)
     if found < n:
         raise DataError(
@@ -126,7 +133,7 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
 
 def count_windows(entries: Iterable[Entry], length: int, parts: int = 1) -> int:
     """How many different windows `real_windows` can draw."""
-    every = (_pieces(entry, place, length, parts) for place, entry in enumerate(entries))
+    every = (_pieces(entry, place, length, parts) for place, entry in enumerate(entries_of(entries)))
     return sum(len(places) for pieces in every for _, _, places in pieces)
 
 

@@ -1,0 +1,45 @@
+"""Covariates that a model is not made for are told of before it is trained without them."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from shared.console.notes import Note
+from shared.console.progress import set_quiet
+from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tsdiff import TSDiffEstimator
+
+PROMOTIONS = [{**entry, "feat_dynamic_real": np.ones((1, 200 + HORIZON))} for entry in sines()]
+
+
+def notes(estimator: TSDiffEstimator, entries: list[dict[str, object]]) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.train(iter(entries), progress=False)
+    return [str(one.message) for one in caught if issubclass(one.category, Note)]
+
+
+def test_covariates_that_the_model_is_not_made_for_are_told_once():
+    said = notes(tiny_estimator(1), [*sines(1), *PROMOTIONS])
+    assert len(said) == 1
+    assert said[0].startswith("series 's0' has feat_dynamic_real, which this model is made without: it is left out")
+    assert "TSDiffEstimator(…, dynamic_features=…)" in said[0]
+    both = [{**entry, "feat_static_real": [1.0]} for entry in PROMOTIONS]
+    said = notes(tiny_estimator(1), both)
+    assert [one.split(", which")[0].split()[-1] for one in said] == ["feat_dynamic_real", "feat_static_real"]
+
+
+def test_nothing_is_told_of_what_is_taken_empty_or_a_category():
+    assert not notes(tiny_estimator(1, dynamic_features=1), PROMOTIONS)
+    nothing = {"feat_dynamic_real": None, "feat_static_real": np.zeros(0), "feat_static_cat": [0]}
+    assert not notes(tiny_estimator(1), [{**entry, **nothing} for entry in sines()])
+
+
+def test_quiet_silences_it():
+    set_quiet(True)
+    try:
+        assert not notes(tiny_estimator(1), PROMOTIONS)
+    finally:
+        set_quiet(False)
