@@ -329,7 +329,7 @@ def _from_hub(name: str) -> Path:
         if cached is None:
             told = f"{name!r} is no folder here and could not be fetched from the hub: {error}"
             raise CheckpointError(told) from error
-        warnings.warn(f"of {name!r} the weights in the cache are used, without what else there is: {error}", stacklevel=4)
+        warnings.warn(f"of {name!r} the weights in the cache are used, by themselves: {error}", stacklevel=4)
         return cached
 
 
