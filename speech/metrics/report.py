@@ -82,8 +82,8 @@ def write_report(
     rtf: float | None = None,
     nfe: int | None = None,
 ) -> dict[str, Any]:
-    """Write metrics.json, metrics.md, per_file.csv, summary.csv and metrics.png, each whole or not at all; no picture where
-    no file has a score.
+    """Write metrics.json, metrics.md, per_file.csv, summary.csv and metrics.png, each whole or not at all; no picture
+    where no file has a score.
 
     Returns:
         What metrics.json holds; see `as_metrics`.
