@@ -187,6 +187,19 @@ def test_options_reach_the_sampler(recipes, tmp_path):
     assert (skipped.code, "1 skipped" in skipped.said) == (0, True)
 
 
+def test_settings_of_bare_samples_are_not_left_out_in_silence(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
+    for option in (("--raw-channels", 2), ("--raw-subtype", "PCM_16")):
+        done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", *option)
+        assert done.code == 1
+        assert "give their --raw-rate too" in done.said
+        assert not (tmp_path / "b.wav").exists()
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--raw-rate", 8000)
+    assert done.code == 0, done.said
+    assert "a.wav is read as it says itself" in done.said
+    assert read_audio(tmp_path / "b.wav").sample_rate == 16000
+
+
 @pytest.mark.parametrize(("suffix", "coding"), [(".wav", "PCM_16"), (".aiff", "PCM_24"), (".raw", "FLOAT")])
 def test_a_picture_of_bare_samples_at_another_rate(recipes, tmp_path, suffix, coding):
     format = suffix[1:].upper()
