@@ -28,7 +28,7 @@ from speech.commands.tables import write_tables
 from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing, Plan, like_results, plan_folder, target_of
+from speech.inference.plan import Existing, Plan, like_results, plan_folder, refuse_unnamed, target_of
 from speech.inference.segments import frame_grid
 from speech.model.model import SpeechModel
 
@@ -201,6 +201,8 @@ def _job(options: Enhance) -> Iterator[_Job]:
     """What the options ask for. The folder for the report, if any, is made; what comes through a pipe is read."""
     loudness, raw = checked_goal(options.loudness), _raw(options)
     source, output = options.source, options.output
+    if options.target is not None:
+        refuse_unnamed(options.target)
     target = None if options.target is None else Path(options.target)
     if source != STANDARD and not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")

@@ -244,6 +244,8 @@ def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--mix", 2], "mix=2"),
         ([tmp_path, tmp_path / "a.wav"], "is a file"),
         ([tmp_path, tmp_path], "is the folder of the noisy files itself"),
+        ([tmp_path / "a.wav", ""], "the target is '', as of a variable that is not set"),
+        ([tmp_path, ""], "the target is '', as of a variable that is not set"),
     ]
     for arguments, message in cases:
         done = enhance(recipes, *arguments)
