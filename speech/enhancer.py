@@ -28,7 +28,7 @@ from speech.inference.files import FileResult, enhance_file
 from speech.inference.folders import FolderReport, enhance_dir
 from speech.inference.longform import Windows
 from speech.inference.onnx_network import Runtime
-from speech.inference.plan import Existing, target_of
+from speech.inference.plan import Existing, refuse_unnamed, target_of
 from speech.inference.plausible import doubts
 from speech.inference.sampling import only_call, sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
@@ -319,9 +319,10 @@ class Enhancer:
             What became of each file. A file that fails does not keep the others from being enhanced.
 
         Raises:
-            DataError: `src` is no folder, holds no audio, or is `dst`.
+            DataError: `src` is no folder, holds no audio, or is `dst`, which may not be an empty text.
             ConfigError: no workers, an unknown `existing`, or an impossible loudness.
         """
+        refuse_unnamed(dst)
         report = enhance_dir(
             self.engine, Path(src), Path(dst), existing, workers, raw, progress, checked_goal(loudness)
         )

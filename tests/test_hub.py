@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,12 +39,41 @@ print(json.dumps({
 }))
 """
 
+CACHED = """
+import json, warnings, huggingface_hub
+from speech import Enhancer
+from tsdiff import TSDiffPredictor
+for name in ("owner/pair", "owner/forecaster"):
+    huggingface_hub.snapshot_download(name, allow_patterns=["config.json", "model.safetensors"])
+huggingface_hub.constants.HF_HUB_OFFLINE = True
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    pair = Enhancer.from_pretrained("owner/pair")
+    forecaster = TSDiffPredictor.from_pretrained("owner/forecaster")
+print(json.dumps({
+    "files": sorted(path.name for path in pair.model.folder.iterdir()),
+    "forecaster": repr(forecaster.model),
+    "told": [str(one.message) for one in caught],
+}))
+"""
+"""As an earlier release fetched, which took the weights and their settings alone; and then without a network."""
+
 
 def forecaster(seed: int) -> TSDiffPredictor:
     torch.manual_seed(seed)
     backbone = S4DConfig(patch=4, width=8, blocks=1, state=2)
     model = TSDiff(TSDiffConfig(freq="h", prediction_length=4, context_length=8, backbone=backbone))
     return TSDiffPredictor(model, Sampling(steps=2 + seed, nonnegative=True)).with_horizon(3)
+
+
+def fetched(script: str, root: Path, cache: Path) -> Any:
+    """What a script prints as JSON, in a process of its own beside a hub with what lies below `root`."""
+    with hub_of(root) as address:
+        told = {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
+        command = [sys.executable, "-c", script]
+        run = subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
 
 
 def test_what_belongs_to_a_model_comes_from_the_hub_with_it(tmp_path: Path) -> None:
@@ -57,12 +87,7 @@ def test_what_belongs_to_a_model_comes_from_the_hub_with_it(tmp_path: Path) -> N
     one, other = forecaster(0), forecaster(1)
     one.serialize(hub / "forecaster")
     EnsemblePredictor([one, other]).serialize(hub / "ensemble")
-    with hub_of(hub.parent) as address:
-        told = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
-        command = [sys.executable, "-c", FETCH]
-        run = subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    found = fetched(FETCH, hub.parent, tmp_path / "cache")
     assert found["forecaster"] == repr(one)
     assert found["ensemble"] == repr(EnsemblePredictor([one, other]).members)
     assert found["beside"] == "beside"
@@ -72,3 +97,21 @@ def test_what_belongs_to_a_model_comes_from_the_hub_with_it(tmp_path: Path) -> N
         "config.json",
         "model.safetensors",
     ]
+
+
+def test_a_cache_of_the_weights_alone_serves_offline(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    hub = tmp_path / "hub" / "owner"
+    tiny_model().save_pretrained(hub / "pair")
+    tiny_model().save_pretrained(hub / "pair" / "beside")
+    forecaster(0).serialize(hub / "forecaster")
+    found = fetched(CACHED, hub.parent, tmp_path / "cache")
+    assert found["files"] == ["config.json", "model.safetensors"]
+    assert found["forecaster"] == repr(forecaster(0).model)
+    pair, series = found["told"]
+    for told, name, lacking in (
+        (pair, "owner/pair", "beside/model.safetensors"),
+        (series, "owner/forecaster", "gluonts-config.json"),
+    ):
+        assert told.startswith(f"of '{name}' the weights in the cache are used, by themselves: ")
+        assert lacking in told

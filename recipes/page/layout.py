@@ -48,6 +48,40 @@ def theme() -> gr.themes.Base:
     return gr.themes.Default(font=_SYSTEM_FONT, font_mono=["ui-monospace", "monospace"])
 
 
+class Page(gr.Blocks):
+    """Blocks over a desk that take no file but those that were sent to it, and tell in a line what they cannot take.
+
+    In a server of ours the framework copies whatever file or address any value names to where it can be had, and prints
+    a traceback for each value of a wrong type.
+    """
+
+    def __init__(self, desk: Desk, **options: Any):
+        super().__init__(**options)
+        self.desk = desk
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any) -> list[Any]:
+        """What handlers get of what was sent."""
+        try:
+            for path in _paths(inputs):
+                self.desk.check_sent(Path(path), Path(path).name)
+            found: list[Any] = await super().preprocess_data(block_fn, inputs, *args, **options)
+            return found
+        except DiffusionError as error:
+            raise _shown(error) from None
+        except Exception as error:  # the framework's, of which each means the same to a user
+            told = error.message if isinstance(error, gr.Error) else (str(error) or type(error).__name__)
+            raise _shown(DataError(f"{block_fn.api_name} cannot take what was sent: {told.splitlines()[0]}")) from None
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """What stands for the place of a file anywhere in values of JSON."""
+    if isinstance(value, dict) and isinstance(path := value.get("path"), str):
+        yield path
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _paths(inner)
+
+
 class Tabs:
     """Those that something is worked on for: what nobody waits for any more is stopped, for others may wait."""
 
@@ -104,7 +138,7 @@ class Handlers:
 
     def look(self, file: str | None, pasted: str) -> Shown:
         """The columns of a table, to choose from, and a line about it."""
-        if file is None and not pasted.strip():
+        if file is None and not (pasted or "").strip():
             return *(gr.Dropdown(choices=[], value=None) for _ in range(3)), ""
         made = _worked(lambda: self.desk.look(_table(file, pasted), _nobody))
         found, columns = made.found, made.columns
@@ -193,14 +227,14 @@ def _worked(work: Callable[[], R]) -> R:
 def build(desk: Desk) -> gr.Blocks:
     """The page over a desk."""
     handlers = Handlers(desk)
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with Page(desk, title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\n{_promise(desk)}")
         with gr.Tab("Speech", id="speech"):
             _speech_tab(handlers)
         with gr.Tab("Series", id="series"):
             _series_tab(handlers)
         page.unload(handlers.tabs.leave)
-    return page.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.workers)
+    return page.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.workers, api_open=False)
 
 
 def _promise(desk: Desk) -> str:

@@ -106,8 +106,8 @@ class Desk:
         """
         file, called = request.sent
         name = called or "this"
-        if file is not None and not file.resolve().is_relative_to(self.home.resolve()):
-            raise DataError(f"{name}: no such file was sent to this page; send it again")
+        if file is not None:
+            self.check_sent(file, name)
         self._check_kept(file, name)
         folder, stopped = self.folder(), DataError(f"{name}: this page was stopped; start it, and send that again")
         future = self._pool.schedule(perform, args=(request, folder, self.limits), timeout=self.limits.job_seconds)
@@ -137,6 +137,15 @@ class Desk:
             ) from error
         finally:
             future.cancel()  # of no effect once it is done; else the browser is gone
+
+    def check_sent(self, file: Path, name: str) -> None:
+        """Refuse a file that is none of those that were sent to this page, or made by it.
+
+        Raises:
+            DataError: it lies elsewhere; `name` is what its sender calls it.
+        """
+        if not file.resolve().is_relative_to(self.home.resolve()):
+            raise DataError(f"{name}: no such file was sent to this page; send it again")
 
     def _check_kept(self, file: Path | None, name: str) -> None:
         """Refuse a file that `sweep` has removed, as of a tab that was left open, or while it waited."""

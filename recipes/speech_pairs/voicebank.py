@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 import soundfile
 import soxr
 
+from shared.checks import checked
 from shared.errors import DataError
 from speech.data.clips import Waveform
 from speech.data.pairs import VOICEBANK_VALIDATION_SPEAKERS
@@ -90,8 +92,9 @@ def prepare_voicebank(
 
     Raises:
         DataError: a part is missing, or nothing could be read.
-        ConfigError: `output` holds other pairs.
+        ConfigError: `output` holds other pairs; or there is no such part.
     """
+    checked(Literal[28, 56], speakers=speakers)
     source, output = Path(source), Path(output)
     settings = {"set": "voicebank", "sample_rate": sample_rate, "speakers": speakers}
     with ExitStack() as stack:

@@ -11,7 +11,7 @@ import os
 import stat
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,8 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """Name of a model's weights in its folder."""
 _OF_MODELS = ["*.json", WEIGHTS, f"*/{WEIGHTS}"]
 """What a model's folder may have: settings, weights, and folders of models that belong to it, such as a companion."""
+_ALONE = [CONFIG, WEIGHTS]
+"""What a model is no model without."""
 _REMEDY = "copy or train the model again"
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -290,6 +292,7 @@ def resolve(path_or_name: str | os.PathLike[str], bundled: Path, kind: str | Non
 
     A bundled name means the bundled model, whatever lies in the current folder: a folder of that name is "./name". A
     `Path` is never a name. From a hub come the weights, all settings, and those of models in folders of the model's.
+    Where no hub is reached, a cache that has the weights and their settings alone serves, with a warning.
 
     Raises:
         CheckpointError: nothing of that name, or a file; the message tells what there is of this kind.
@@ -322,4 +325,18 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(hub.snapshot_download(name, allow_patterns=_OF_MODELS))
     except Exception as error:  # the hub's client raises a wide family of errors; each means the same to a user
-        raise CheckpointError(f"{name!r} is no folder here and could not be fetched from the hub: {error}") from error
+        cached = _cached(hub, name)
+        if cached is None:
+            told = f"{name!r} is no folder here and could not be fetched from the hub: {error}"
+            raise CheckpointError(told) from error
+        warnings.warn(f"of {name!r} the weights in the cache are used, by themselves: {error}", stacklevel=4)
+        return cached
+
+
+def _cached(hub: Any, name: str) -> Path | None:
+    """The weights of a model and their settings in the client's cache, where they may lie alone: earlier releases
+    fetched no more, which the client takes for incomplete."""
+    with suppress(Exception):  # as of a fetch; what that raised tells more
+        folder = Path(hub.snapshot_download(name, allow_patterns=_ALONE, local_files_only=True))
+        return folder if all((folder / file).is_file() for file in _ALONE) else None
+    return None

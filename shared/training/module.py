@@ -198,7 +198,7 @@ def fit(
     Raises:
         ConfigError: there is no such hardware, other processes were started than are to train, `folder` is not the same
             one for all of them, or another training uses it.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or a step takes more memory than there is.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
         KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM: the running step is finished and the state saved, and
             the same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept; so it is
@@ -253,6 +253,12 @@ def fit(
                     _check_state(Path(path), module)
                 stopper.listen()
                 trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise TrainingError(
+                f"a step of this training takes more memory than there is ({reason}); make batches smaller, or the "
+                "pieces in them shorter"
+            ) from error
         except SystemExit:
             if not trainer.interrupted:
                 raise

@@ -28,7 +28,7 @@ from speech.commands.tables import write_tables
 from speech.enhancer import Enhancer, load_model
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing, Plan, like_results, plan_folder, target_of
+from speech.inference.plan import Existing, Plan, like_results, plan_folder, refuse_unnamed, target_of
 from speech.inference.segments import frame_grid
 from speech.model.model import SpeechModel
 
@@ -199,11 +199,10 @@ def _scaled(options: Enhance, job: _Job, model: str, enhancer: Enhancer) -> Fold
 @contextlib.contextmanager
 def _job(options: Enhance) -> Iterator[_Job]:
     """What the options ask for. The folder for the report, if any, is made; what comes through a pipe is read."""
-    loudness = checked_goal(options.loudness)
-    raw = None
-    if options.raw_rate is not None:
-        raw = RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype)
+    loudness, raw = checked_goal(options.loudness), _raw(options)
     source, output = options.source, options.output
+    if options.target is not None:
+        refuse_unnamed(options.target)
     target = None if options.target is None else Path(options.target)
     if source != STANDARD and not source.exists():
         raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
@@ -233,6 +232,21 @@ def _job(options: Enhance) -> Iterator[_Job]:
             target = target_of(called, options.target or target)
         overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
         yield _Job(source, target, name, output, piped, raw, loudness, "overwrite" if overwrite else "skip")
+
+
+def _raw(options: Enhance) -> RawFormat | None:
+    """What .raw files hold, where the options tell it.
+
+    Raises:
+        ConfigError: they tell no rate, or what cannot be.
+    """
+    if options.raw_rate is not None:
+        if options.source.is_file() and options.source.suffix.lower() != ".raw":
+            note(f"--raw-rate is of .raw files; {options.source} is read as it says itself")
+        return RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype)
+    if (options.raw_channels, options.raw_subtype) != (Enhance.raw_channels, Enhance.raw_subtype):
+        raise ConfigError("--raw-channels and --raw-subtype are of .raw files; give their --raw-rate too")
+    return None
 
 
 def _one(enhancer: Enhancer, job: _Job) -> FolderReport:

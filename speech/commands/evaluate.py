@@ -70,7 +70,7 @@ def main(options: Evaluate) -> None:
         frame = evaluate(clean, enhanced, noisy, workers=options.workers, **how)
     if report is not None:
         _explain(frame, report)
-    rtf = report.seconds / report.audio_seconds if report is not None and report.audio_seconds else None
+    rtf = None if report is None else report.real_time_factor
     found = write_report(output, frame, title="Speech enhancement", rtf=rtf, nfe=report.nfe if report else None)
     head, *rows = as_rows(frame)
     show(rich_table(head, rows, caption="mean ± standard deviation [95 % interval of the mean]"))

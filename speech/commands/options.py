@@ -114,7 +114,8 @@ class Enhance(ScaleOut, Model):
         int | None,
         Option(
             help="Batches of a folder at a time [one per CPU thread; 2 on a GPU]; processes of --engine ray [one a "
-            "CPU, or a GPU]."
+            "CPU, or a GPU].",
+            min=1,
         ),
     ] = None
     raw_rate: Annotated[int | None, Option(help="Rate in Hz of .raw files (bare samples).")] = None

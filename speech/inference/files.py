@@ -22,7 +22,6 @@ from speech.audio.resampling import converted_blocks
 from speech.audio.writing import create_audio, refuse_same, unwritable
 from speech.inference.engine import Engine
 from speech.inference.longform import Tail
-from speech.inference.plan import target_of
 from speech.inference.plausible import doubts
 from speech.inference.removed import Levels, Removed
 from speech.inference.segments import Advance, Tally, bounded
@@ -68,7 +67,6 @@ def enhance_file(
     loudness: LoudnessGoal | None = None,
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
-    target = target_of(source, target)
     refuse_same(source, target)
     found = audio_info(source, raw)
     info = found.at(engine.rate_of(found.sample_rate))

@@ -84,8 +84,23 @@ def meeting(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def refuse_unnamed(target: str | os.PathLike[str]) -> None:
+    """Refuse an empty text as a target: it would be the current folder, whose files are replaced.
+
+    Raises:
+        DataError: it is one.
+    """
+    if not os.fspath(target):
+        raise DataError("the target is '', as of a variable that is not set; name a file or a folder (. is this one)")
+
+
 def target_of(source: Path, target: str | os.PathLike[str]) -> Path:
-    """Where the result of a single file goes: into `target`, if that is a folder, or is written as one ("results/")."""
+    """Where the result of a single file goes: into `target`, if that is a folder, or is written as one ("results/").
+
+    Raises:
+        DataError: it is an empty text.
+    """
+    refuse_unnamed(target)
     is_folder = os.path.isdir(target) or os.fspath(target).endswith(("/", os.sep))
     return Path(target) / written_name(Path(source.name)) if is_folder else Path(target)
 

@@ -14,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from shared.errors import DataError
+from shared.files.settings import number
 
 Signal = NDArray[np.float64]
 P = ParamSpec("P")
@@ -58,11 +59,12 @@ def as_signal(values: Any, name: str, sample_rate: float) -> Signal:
 
     Raises:
         UnscorableError: It is not one-dimensional, is empty, or holds NaN or infinite samples.
+        ConfigError: The sample rate is no number.
     """
     signal = np.asarray(values)
     if signal.ndim != 1:
         raise UnscorableError(f"the {name} has shape {signal.shape}; give one channel, (samples,)")
-    if not sample_rate > 0:
+    if not number("sample_rate", sample_rate, 16000) > 0:
         raise UnscorableError(f"the sample rate is {sample_rate}; give it in Hz")
     if signal.size == 0:
         raise UnscorableError(f"the {name} is empty")

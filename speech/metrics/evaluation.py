@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from shared.checks import Count, checked
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
 from shared.optional import needed
@@ -70,11 +71,11 @@ def evaluate(
 
     Raises:
         ConfigError: A metric is unknown or needs recordings that are not given; so does `align`; or `workers` is not
-            positive.
-        DataError: A folder does not exist or holds no audio file, or a worker process was killed.
+            a whole number from 1.
+        DataError: A folder does not exist or holds no audio file, there is nothing to score, or a worker process was
+            killed.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers={workers}; give at least 1")
+    checked(Count | None, workers=workers)
     jobs = scorings(clean_dir, enhanced_dir, noisy_dir, metrics, align, files)
     results = _rows(jobs, min(workers or _cores(), len(jobs)))
     return rows_to_frame(jobs, track(results, "scoring", "files", total=len(jobs), show=progress))
@@ -98,7 +99,10 @@ def scorings(
     if noisy_dir is not None:
         folders["noisy"] = Path(noisy_dir)
     counted = None if files is None else {os.path.abspath(file) for file in files}
-    return [Scoring(file, paths, tuple(names), align) for file, paths in paired_files(folders, counted).items()]
+    found = paired_files(folders, counted)
+    if not found:
+        raise DataError(f"none of `files` lies in {enhanced_dir}, and there are no others to score; leave `files` out")
+    return [Scoring(file, paths, tuple(names), align) for file, paths in found.items()]
 
 
 def rows_to_frame(jobs: Sequence[Scoring], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

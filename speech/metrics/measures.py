@@ -161,9 +161,7 @@ def _chosen(names: Iterable[str] | None, noise: bool, reference: bool) -> tuple[
     if names is None:
         return tuple(name for name in (DEFAULT_METRICS if reference else WITHOUT_REFERENCE) if name in available)
     wanted = {names} if isinstance(names, str) else set(names)
-    if wanted == {"all"}:
-        return tuple(available)
-    for name in sorted(wanted):
+    for name in sorted(wanted - {"all"}, key=str):
         if name not in METRICS:
             raise ConfigError(f"unknown metric {name!r}; take some of {', '.join(METRICS)}, or all")
         if METRICS[name].needs_reference and not reference:
@@ -172,6 +170,8 @@ def _chosen(names: Iterable[str] | None, noise: bool, reference: bool) -> tuple[
             raise ConfigError(f"metric {name!r} needs the noisy recordings; give their folder, or leave it out")
     if not wanted:
         raise ConfigError(f"no metric is chosen; take some of {', '.join(METRICS)}, or all")
+    if "all" in wanted:
+        return tuple(available)
     return tuple(name for name in METRICS if name in wanted)
 
 

@@ -82,7 +82,8 @@ def write_report(
     rtf: float | None = None,
     nfe: int | None = None,
 ) -> dict[str, Any]:
-    """Write metrics.json, metrics.md, per_file.csv, summary.csv and metrics.png, each whole or not at all.
+    """Write metrics.json, metrics.md, per_file.csv, summary.csv and metrics.png, each whole or not at all; no picture
+    where no file has a score.
 
     Returns:
         What metrics.json holds; see `as_metrics`.
@@ -95,6 +96,8 @@ def write_report(
     write_csv(folder / "summary.csv", summarise(frame))
     if any(mean is not None for mean in found["enhanced"].values()):
         plot_scores(frame, folder / "metrics.png", title=title)
+    else:
+        (folder / "metrics.png").unlink(missing_ok=True)  # an earlier run's
     return found
 
 

@@ -19,7 +19,7 @@ from speech.audio.loudness import LoudnessGoal, checked_goal
 from speech.audio.search import find_audio
 from speech.enhancer import Enhancer
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing, meeting
+from speech.inference.plan import Existing, meeting, refuse_unnamed
 from speech.metrics.evaluation import Place, Scoring, rows_to_frame, scorings
 from speech.model.model import BUNDLED
 from speech.scale.work import Enhancing, Evaluating, retold, rows_of
@@ -69,6 +69,7 @@ def enhance_dir(
     """
     if isinstance(model, Enhancer):
         raise ConfigError("model: each worker loads it; save it (model.save_pretrained) and give the folder")
+    refuse_unnamed(target)
     source, target = Path(os.path.abspath(source)), Path(os.path.abspath(target))
     work = Enhancing(
         source=source,

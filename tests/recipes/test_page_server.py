@@ -183,12 +183,48 @@ def test_hostile_tables_are_refused_and_the_server_goes_on(user: User, tmp_path:
 
 
 def test_no_file_but_those_that_were_sent_is_read(user: User, server: Running, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.csv"
-    secret.write_text("day,y\n2024-01-01,1\n2024-01-02,2\n")
+    secret = examples.load_csv(tmp_path).rename(tmp_path / "secret.csv")
     for path in (str(secret), "/etc/passwd", "http://127.0.0.1:9/a.csv", f"{server.desk.uploads}/../../x"):
-        with pytest.raises(Refused):
-            user.forecast({"path": path, "meta": {"_type": "gradio.FileData"}})
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for name, values in (
+            ("forecast", (file, "", *NO_COLUMNS, 24, "", 1)),
+            ("forecast", (None, "a,b", [{"x": file}], None, None, 24, "", 1)),
+            ("look", (None, file)),
+            ("enhance", (None, file, "default", 1, "keep")),
+            ("enhance", (None, None, "default", 1, file)),
+        ):
+            with pytest.raises(Refused, match="no such file was sent to this page"):
+                user.call(name, *values)
         assert user.client.get(f"/gradio_api/file={path}").status_code in (403, 404)
+    assert not list(server.desk.home.rglob(secret.name))  # nor copied to where it could be had
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("enhance", (None, None, "default", "loud", "keep"), "index 3 "),
+        ("enhance", (None, None, "default", 7, "keep"), "greater than maximum"),
+        ("enhance", (None, None, ["none"], 1, "keep"), "not in the list of choices"),
+        ("enhance", ("x.wav", None, "default", 1, "keep"), "FileData"),
+        ("enhance", (1,), "enough input values"),
+        ("forecast", (None, "a,b", None, None, None, "3", "", 1), "index 5 "),
+        ("look", (None, None), None),
+    ],
+)
+def test_values_of_wrong_types_are_told_in_a_line(
+    user: User, capfd: pytest.CaptureFixture[str], name: str, values: tuple[Any, ...], told: str | None
+) -> None:
+    if told is None:
+        user.call(name, *values)
+    else:
+        with pytest.raises(Refused, match=f"{name} cannot take what was sent: .*{told}"):
+            user.call(name, *values)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_nobody_passes_those_who_wait(user: User) -> None:
+    for route in ("run", "api"):
+        assert user.client.post(f"/gradio_api/{route}/look", json={"data": [None, "a,b"]}).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["../../../up.csv", "/etc/up.csv", "a/b\\..\\up.csv", "..", "x" * 400 + ".csv"])

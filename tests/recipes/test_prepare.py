@@ -72,6 +72,8 @@ def test_voicebank_from_folders_and_from_zip_files(voicebank: Path, tmp_path: Pa
 def test_voicebank_tells_what_is_missing_and_leaves_bad_files_out(voicebank: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="clean_trainset_56spk_wav"):
         prepare_voicebank(voicebank, tmp_path / "out", speakers=56, progress=False)
+    with pytest.raises(ConfigError, match="speakers=29: choose one of 28, 56"):
+        prepare_voicebank(voicebank, tmp_path / "out", speakers=29, progress=False)
     copy = tmp_path / "copy"
     shutil.copytree(voicebank, copy)
     (copy / "noisy_trainset_28spk_wav" / "p228_002.wav").write_bytes(b"not audio")

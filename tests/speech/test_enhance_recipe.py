@@ -187,6 +187,19 @@ def test_options_reach_the_sampler(recipes, tmp_path):
     assert (skipped.code, "1 skipped" in skipped.said) == (0, True)
 
 
+def test_settings_of_bare_samples_are_not_left_out_in_silence(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
+    for option in (("--raw-channels", 2), ("--raw-subtype", "PCM_16")):
+        done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", *option)
+        assert done.code == 1
+        assert "give their --raw-rate too" in done.said
+        assert not (tmp_path / "b.wav").exists()
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--raw-rate", 8000)
+    assert done.code == 0, done.said
+    assert "a.wav is read as it says itself" in done.said
+    assert read_audio(tmp_path / "b.wav").sample_rate == 16000
+
+
 @pytest.mark.parametrize(("suffix", "coding"), [(".wav", "PCM_16"), (".aiff", "PCM_24"), (".raw", "FLOAT")])
 def test_a_picture_of_bare_samples_at_another_rate(recipes, tmp_path, suffix, coding):
     format = suffix[1:].upper()
@@ -231,6 +244,8 @@ def test_bad_input_is_one_line_and_status_one(recipes, tmp_path):
         ([tmp_path / "a.wav", tmp_path / "b.wav", "--mix", 2], "mix=2"),
         ([tmp_path, tmp_path / "a.wav"], "is a file"),
         ([tmp_path, tmp_path], "is the folder of the noisy files itself"),
+        ([tmp_path / "a.wav", ""], "the target is '', as of a variable that is not set"),
+        ([tmp_path, ""], "the target is '', as of a variable that is not set"),
     ]
     for arguments, message in cases:
         done = enhance(recipes, *arguments)

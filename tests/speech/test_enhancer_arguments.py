@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from shared.errors import ConfigError, DataError
+from speech import scale
+from speech.audio.files import Audio
+from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
 from tests.speech.models import noise, tiny_model
 from tests.speech.test_enhancer import ENHANCER
@@ -85,6 +88,23 @@ def test_what_is_no_waveform_is_refused(signal, message):
 def test_what_is_no_peak_is_refused(peak):
     with pytest.raises(ConfigError, match=r"peak=.*: need a positive number"):
         ENHANCER.enhance(noise(10), 16000, peak=peak)
+
+
+def test_no_file_is_replaced_that_was_not_named(tmp_path, monkeypatch):
+    for folder in ("in", "here"):
+        write_audio(tmp_path / folder / "a.wav", Audio(noise(1, 900), 16000))
+    (tmp_path / "out" / "a.wav").mkdir(parents=True)
+    before = (tmp_path / "here" / "a.wav").read_bytes()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match="the target is '', as of a variable that is not set"):
+        ENHANCER.enhance_file(tmp_path / "in" / "a.wav", "")
+    for engine in (ENHANCER.enhance_dir, scale.enhance_dir):
+        with pytest.raises(DataError, match="the target is '', as of a variable that is not set"):
+            engine(tmp_path / "in", "")
+    with pytest.raises(DataError, match="is a folder"):
+        ENHANCER.enhance_file(tmp_path / "in" / "a.wav", tmp_path / "out")
+    assert (tmp_path / "here" / "a.wav").read_bytes() == before
+    assert not list((tmp_path / "out" / "a.wav").iterdir())
 
 
 @pytest.mark.parametrize("call", [lambda rate: ENHANCER.enhance(noise(10), rate), ENHANCER.stream])

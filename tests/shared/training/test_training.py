@@ -46,6 +46,13 @@ class Points:
         return Batch(torch.from_numpy(x0.astype(np.float32)), ids=[f"point {i}" for i in range(16)])
 
 
+class Endless:
+    """Batches that no memory holds."""
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        return Batch(torch.from_numpy(np.zeros((1 << 50, 2), np.float32)))
+
+
 class StopAt(L.Callback):
     def __init__(self, step: int) -> None:
         self.step = step
@@ -341,3 +348,8 @@ def test_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         fit(make_module(), Points(), tmp_path, progress=False)
     assert not marker.exists()
+
+
+def test_batches_that_no_memory_holds_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"more memory than there is \(Unable to allocate .*make batches smaller"):
+        fit(make_module(), Endless(), tmp_path, progress=False)

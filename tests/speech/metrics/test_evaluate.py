@@ -22,6 +22,7 @@ from shared.errors import ConfigError, DataError
 from speech.commands import application
 from speech.metrics import (
     WITHOUT_REFERENCE,
+    chosen_metrics,
     delay,
     dnsmos,
     evaluate,
@@ -36,6 +37,7 @@ from speech.metrics import (
 from speech.model.model import SpeechModel
 from tests.recipes.harness import Recipes
 from tests.speech.conftest import TINY_FRONT_END, TINY_LIGHT
+from tests.speech.models import tiny_model
 
 RATE = 16000
 FAST = ["si_sdr", "lsd"]
@@ -267,6 +269,9 @@ def test_report_of_no_score_at_all(tmp_path: Path) -> None:
     frame = evaluate(tmp_path / "clean", tmp_path / "enhanced", metrics=FAST, workers=1)
     assert write_report(tmp_path, frame)["enhanced"] == {"si_sdr": None, "lsd": None}
     assert not (tmp_path / "metrics.png").exists()
+    (tmp_path / "metrics.png").write_bytes(b"of a run before, where there was a score")
+    write_report(tmp_path, frame)
+    assert not (tmp_path / "metrics.png").exists()
     with pytest.raises(DataError, match="no file has a score"):
         plot_scores(frame, tmp_path / "metrics.png")
 
@@ -277,8 +282,14 @@ def test_bad_arguments(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"enhanced folder .* holds no audio file"):
         evaluate(folders["clean"], tmp_path / "empty")
-    with pytest.raises(ConfigError, match="workers=0"):
-        evaluate(folders["clean"], folders["enhanced"], workers=0)
+    for workers in (0, "2", 1.5):
+        with pytest.raises(ConfigError, match=f"workers={workers!r}: need a whole number, at least 1, or None"):
+            evaluate(folders["clean"], folders["enhanced"], workers=workers)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"none of `files` lies in .*enhanced"):
+        evaluate(None, folders["enhanced"], metrics=["dnsmos_sig"], files=[])
+    assert chosen_metrics(["lsd", "all"], noise=False) == chosen_metrics("all", noise=False)
+    with pytest.raises(ConfigError, match="unknown metric 3"):
+        evaluate(folders["clean"], folders["enhanced"], metrics=["si_sdr", 3])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="si_sir"):
         evaluate(folders["clean"], folders["enhanced"], metrics=["si_sir"])
 
@@ -320,6 +331,19 @@ def test_command_enhances_first(
     again = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (tmp_path / "out" / "enhanced" / gone).is_file()  # of the run before, and not scored
     assert [failure["file"] for failure in again["failed"]] == ["part1/3"]
+
+
+def test_command_tells_no_speed_of_what_an_earlier_run_enhanced(
+    folders: Folders, tmp_path: Path, command: Callable[..., tuple[int, str, object]]
+) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    asked = [folders["clean"], "--noisy", folders["noisy"], "--model", tmp_path / "model", "--device", "cpu"]
+    asked += ["--engine", "local", "--metric", "si_sdr", "--output", tmp_path / "out"]
+    for known in (True, False):
+        code, said, _ = command(*asked)
+        assert code == 0, said
+        found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        assert (found["rtf"] is not None) == ("real-time factor" in said) == known
 
 
 def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[..., tuple[int, str, object]]) -> None:

@@ -241,6 +241,13 @@ def test_one_reason_for_each_metric_that_has_no_value() -> None:
     assert all(math.isnan(each.value) and each.reason == "the estimate is silent" for each in found.values())
 
 
+@pytest.mark.parametrize("rate", ["16000", None])
+def test_a_rate_that_is_no_number_is_told(rate: object) -> None:
+    for metric in (si_sdr, lsd):
+        with pytest.raises(ConfigError, match=f"sample_rate={rate!r}.*: need a number"):
+            metric(np.ones(100), np.ones(100), rate)  # type: ignore[arg-type]
+
+
 def test_metrics_that_cannot_be_asked_for() -> None:
     with pytest.raises(ConfigError, match="unknown metric 'pesk'; take some of pesq_wb"):
         score(["pesk"], voice(), voice(), RATE)
