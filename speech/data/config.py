@@ -38,6 +38,7 @@ class MixConfig(Checked):
             from its highest band, a network learns to take away.)
         reworked: chance that another noise is made of a recorded one (`speech.data.noises.REWORKED`).
         revoiced: chance that speech is whispered, sung or drawn out (`speech.data.voices.VOICES`).
+        second_talker: chance that somebody else speaks at the same time, up to 15 dB quieter, whom the target has too.
         filtered: chance that speech is filtered by a random low-order filter, and noise by a random equaliser.
         swelling: chance that the level of a noise rises and falls.
         noise_tilt: range of slopes laid over the spectrum of a noise, dB an octave.
@@ -77,6 +78,7 @@ class MixConfig(Checked):
     noise_speed: Annotated[tuple[Factor, Factor], RISING] = (1.0, 1.0)
     reworked: Chance = 0.0
     revoiced: Chance = 0.0
+    second_talker: Chance = 0.0
     filtered: Chance = 0.3
     swelling: Chance = 0.0
     noise_tilt: Range = (0.0, 0.0)
@@ -108,6 +110,11 @@ class MixConfig(Checked):
         )
         self._require(self.low_hz[1] < self.high_hz[0], "low_hz high_hz", "need low below high")
         self._require(self.coded == 0 or self.codecs, "coded codecs", "need at least one codec")
+
+    @property
+    def needs_talkers(self) -> bool:
+        """Whether others than the speaker of an item are heard."""
+        return self.babble > 0 or self.second_talker > 0
 
     @property
     def samples(self) -> int:

@@ -1,8 +1,8 @@
 """Noisy speech made on the fly from clean speech, noise and impulse responses.
 
 A batch depends on its generator alone. In the order of what happens to an item: a crop of speech; another voice; a
-random filter; a room, whose early part is the target; noises at an SNR; the level; lost bands; clipping; coding; lost
-packets.
+second talker; a random filter; a room, whose early part is the target; noises at an SNR; the level; lost bands;
+clipping; coding; lost packets.
 
 The SNR is that of the speech as the microphone hears it, room included, over the noise: the power of the speech while
 it is active (`speech.data.levels.active_power`), unless the config says over the whole crop, and the power of the noise
@@ -30,6 +30,8 @@ from speech.data.voices import VOICES
 
 _SWELL_DB = 4.0
 """Deviation of the level of a noise that swells, which wanders within half a second."""
+_QUIETER_DB, _TRIES = 15.0, 8
+"""How much quieter a second talker is at most, and how many are drawn to find one who is somebody else."""
 SILENT_LEVEL_DB = -26.0
 """The level that noise is measured against where there is no speech and none is configured."""
 
@@ -64,7 +66,7 @@ class Mixer:
         config: how.
         noises: recordings.
         rooms: impulse responses at the config's sample rate; needed where `reverb` is not 0.
-        talkers: of babble; needed where `babble` is not 0.
+        talkers: of babble, and who speak besides; needed where `babble` or `second_talker` is not 0.
 
     Raises:
         ConfigError: the config asks for what is not there.
@@ -87,12 +89,12 @@ class Mixer:
         self._one_talker = len({clip.speaker for clip in talkers}) == 1
 
     def mix(self, dry: Waveform, rng: np.random.Generator, speaker: str = "") -> Mixture:
-        """A mixture as long as `dry` (samples,); `speaker` does not take part in babble."""
+        """A mixture as long as `dry` (samples,); `speaker` does not take part in babble, nor is the second talker."""
         config = self.config
         made_of: list[str] = []
         kind = rng.random()
         is_clean, is_silence = kind < config.clean, config.clean <= kind < config.clean + config.silence
-        dry = self._revoiced(dry, rng, made_of)
+        dry = self._joined(self._revoiced(dry, rng, made_of), rng, speaker, made_of)
         if config.speech_low_cut:
             dry = degrade.band_limit(dry, config.sample_rate, config.speech_low_cut)
         if rng.random() < config.filtered:
@@ -194,6 +196,19 @@ class Mixer:
             return speech
         way = str(rng.choice(list(VOICES)))
         return _or_as_it_was(VOICES[way](speech, self.config.sample_rate, rng), speech, way, made_of)
+
+    def _joined(self, speech: Waveform, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
+        """Speech that somebody else speaks to, as often as asked, who is in the target as well."""
+        if not (_drawn(self.config.second_talker, rng) and self.talkers and speech.any()):
+            return speech
+        below = rng.uniform(0, _QUIETER_DB)
+        for index in rng.integers(len(self.talkers), size=_TRIES):
+            clip = self.talkers[index]
+            other = noise_crop(clip, len(speech), rng)
+            if other.any() and (clip.speaker != speaker or self._one_talker):
+                made_of.append("a second talker")
+                return speech + other * np.float32(noise_gain(power(speech), power(other), below))
+        return speech
 
     def _babble(self, length: int, rng: np.random.Generator, speaker: str) -> Waveform:
         total = np.zeros(length, np.float32)
@@ -317,7 +332,7 @@ class MixSource:
         if config.reverb and simulated_rooms:
             own = RoomConfig(sample_rate=config.sample_rate)
             responses = [*responses, *simulated_responses(simulated_rooms, seed, own, cache)]
-        self.mixer = Mixer(config, noises, responses, self.clips if config.babble else ())
+        self.mixer = Mixer(config, noises, responses, self.clips if config.needs_talkers else ())
         lengths = np.array([len(clip) for clip in self.clips], dtype=np.float64)
         self._share = np.cumsum(lengths / lengths.sum())
         self._of_speaker: dict[str, list[Clip]] = {}

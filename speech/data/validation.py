@@ -63,7 +63,7 @@ def validation_pairs(
     tell_narrow([(clip.id, clip.rate) for clip in clips], config.sample_rate)
     noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate, cache=cache)
     rooms = [] if rir_dir is None or not config.reverb else read_responses(rir_dir, config.sample_rate)
-    mixer = Mixer(config, noises, rooms, clips if config.babble else ())
+    mixer = Mixer(config, noises, rooms, clips if config.needs_talkers else ())
     order = np.random.default_rng(derive_seed(seed, "order")).permutation(len(clips))
     longest = None if seconds is None else round(seconds * config.sample_rate)
     pairs = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import signal
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,33 @@ def test_babble_leaves_the_speaker_out() -> None:
     assert made in (("babble",), ("hiss",))
     alone = Mixer(replace(PLAIN, babble=1.0), [NOISE], talkers=talkers[:1])
     assert alone.mix(speech_like(1.0), np.random.default_rng(0), "s0").made_of == ("babble",)
+
+
+def test_a_second_talker_is_somebody_else_who_is_in_the_target_too() -> None:
+    talkers = [clip_of(speech_like(3.0, n), f"t{n}", f"s{n % 2}") for n in range(4)]
+    speech, below = speech_like(1.0), []
+    for seed in range(30):
+        mixer = Mixer(replace(PLAIN, second_talker=1.0), [NOISE], talkers=talkers)
+        mixture = mixer.mix(speech, np.random.default_rng(seed), "s0")
+        assert mixture.made_of[0] == "a second talker"
+        np.testing.assert_allclose(mixture.noisy - mixture.noise, mixture.clean, atol=1e-6)
+        of_first = mixture.clean @ speech / (speech @ speech)
+        second = mixture.clean - of_first * speech
+        theirs = [signal.correlate(clip.read(), second, "valid", "fft") for clip in talkers]
+        assert np.argmax([np.abs(like).max() for like in theirs]) % 2 == 1  # of s1
+        below.append(10 * np.log10(power(of_first * speech) / power(second)))
+    assert -0.5 < min(below) < 5 < 10 < max(below) < 15.5
+    alone = Mixer(replace(PLAIN, second_talker=1.0), [NOISE], talkers=[clip_of(np.zeros(RATE, np.float32), "t", "s1")])
+    assert alone.mix(speech, np.random.default_rng(0), "s0").made_of == ("hiss",)
+
+
+def test_without_a_second_talker_mixtures_stay_as_they_were(folders: tuple[Path, Path, Path]) -> None:
+    some, none = (
+        [MixSource(*folders, replace(PLAIN, second_talker=chance)).item(np.random.default_rng(s))[1] for s in range(40)]
+        for chance in (0.3, 0.0)
+    )
+    assert {mixture.made_of.count("a second talker") for mixture in some} == {0, 1}
+    assert not any("a second talker" in mixture.made_of for mixture in none)
 
 
 def test_crops_of_short_noise_repeat_it() -> None:
