@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import signal
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from shared.errors import ConfigError, DataError
 from speech.data import PRESETS, MixConfig, Mixer, MixSource, degrade, preset
