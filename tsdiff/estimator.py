@@ -29,11 +29,12 @@ from tsdiff.data import HeldBack, held_back, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, listed, series_to_learn
 from tsdiff.data.store import SPOOL_ABOVE
+from tsdiff.data.unused import told_unused
 from tsdiff.evaluation.tuning import TuningGrid, tune
 from tsdiff.faces.keywords import SCALINGS, as_tuple, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
-from tsdiff.fitting.options import check_options, told_unused
+from tsdiff.fitting.options import check_options, unused
 from tsdiff.fitting.starting import new_model
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
@@ -258,7 +259,7 @@ class TSDiffEstimator(Estimator):
         """
         check_options(fit_options)
         self.check_drawing(None if validation_data is None else tuning or TuningGrid())
-        entries = told_unused(training_data, self.config)
+        entries = told_unused(training_data, unused(self.config))
         store = training_series(entries, self.config, spool_above=spool_above, folder=folder)
         chosen = self._settled(store)
         seed, rule = chosen.training.seed, "max_steps" in self.from_data if hold_out is None else hold_out

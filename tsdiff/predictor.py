@@ -20,7 +20,9 @@ from shared.files.checkpoint import resolve
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
 from tsdiff.data import entries_of, normalise_freq
+from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, Series, named_entries
+from tsdiff.data.unused import told_unused
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import (
@@ -54,6 +56,8 @@ from tsdiff.windows.conditioning import Windows, forecast_place
 from tsdiff.windows.series import observed_series, recent_part, refuse_empty, unadapted
 from tsdiff.windows.short import ShortSeries
 from tsdiff.windows.source import WindowSource
+
+_LET_IN = {DYNAMIC: "predictor.with_sampling(covariates=True) lets it in where it helps"}
 
 
 class TSDiffPredictor(ModelCalls):
@@ -155,6 +159,8 @@ class TSDiffPredictor(ModelCalls):
             )
         entries, num_samples = told_bounds(entries_of(dataset), self.sampling), checked(Count, num_samples=num_samples)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
+        if not (regress or self.model.config.dynamic_features):
+            entries = told_unused(entries, _LET_IN)
         if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:
             return self._suited(entries, num_samples, regress)
         return self._forecasts(entries, num_samples)
@@ -162,7 +168,7 @@ class TSDiffPredictor(ModelCalls):
     def _suited(self, dataset: Iterable[Entry], num_samples: int, regress: bool) -> Iterator[SampleForecast]:
         plain, horizon = self.with_sampling(**PLAIN), self.prediction_length
         told = self.model.config.dynamic_features > 0
-        for made in suited(plain.predict, dataset, num_samples, self.sampling, self.freq, horizon, regress, told):
+        for made in suited(plain._forecasts, dataset, num_samples, self.sampling, self.freq, horizon, regress, told):
             self.nfe = plain.nfe
             yield made
 

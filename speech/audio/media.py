@@ -112,13 +112,12 @@ def _survey(path: Path, _changed: int, _size: int) -> Survey:
             samples += len(piece)
         if samples == 0:
             raise DataError(f"{path} holds no samples; record or copy it again")
-        stated = stream.duration and round(stream.duration * stream.time_base * pieces.rate)
+        stated, exact = _stated(container, stream, pieces.rate)
         missing = 0
-        if stated and "mp4" in container.format.name:  # elsewhere the length is an estimate, or the video's
-            if 0 < samples - stated < _FRAME:
-                samples = stated
-            elif stated - samples > pieces.rate // 10:
-                missing = stated - samples
+        if exact and 0 < samples - stated < _FRAME:
+            samples = stated
+        elif stated - samples > pieces.rate // 10:
+            missing = stated - samples
         info = AudioInfo(
             pieces.rate,
             pieces.channels,
@@ -134,6 +133,15 @@ def _survey(path: Path, _changed: int, _size: int) -> Survey:
         return Survey(
             info, round(8 * bits[0] * pieces.rate / samples), pieces.start, _beside(container, stream), others
         )
+
+
+def _stated(container: Any, stream: Any, rate: int) -> tuple[int, bool]:
+    """Samples that the file says it has, 0 where it says no such thing, and whether it knows them exactly."""
+    if "mp4" in container.format.name and stream.duration:
+        return round(stream.duration * stream.time_base * rate), True
+    if "matroska" in container.format.name and container.duration and len(container.streams) == 1:
+        return round(container.duration / 1e6 * rate), False
+    return 0, False  # the length is an estimate, or the video's
 
 
 def _notes(container: Any, stream: Any, pieces: _Pieces) -> Iterator[str]:

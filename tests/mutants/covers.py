@@ -133,7 +133,11 @@ TESTS = {
     "speech/importing/": ("speech/importing/test_speech_importing.py",),
     "speech/inference/longform.py": ("speech/inference/test_longform.py",),
     "speech/training/terms.py": ("speech/training/test_losses.py",),
-    "speech/metrics/": ("speech/metrics/test_metrics.py", "speech/metrics/test_evaluate.py"),
+    "speech/metrics/": (
+        "speech/metrics/test_metrics.py",
+        "speech/metrics/test_evaluate.py",
+        "speech/metrics/test_evaluate_command.py",
+    ),
     "speech/metrics/loizou.py": ("speech/metrics/test_composite.py", "speech/metrics/test_composite_regressions.py"),
     "speech/metrics/segmental.py": ("speech/metrics/test_composite.py",),
     "speech/model/model.py": ("speech/model/test_speech_model.py", "speech/model/test_frontend.py"),

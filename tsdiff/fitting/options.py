@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from shared.console.notes import tell
 from shared.errors import ConfigError
 from tsdiff.data.covariates import DYNAMIC, REALS
-from tsdiff.data.entries import Entry, entries_of
 from tsdiff.windows.config import WindowConfig
 
 _FIT_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes", "callbacks", "logger")
@@ -35,26 +33,10 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name}={value!r}: {remedy}")
 
 
-def told_unused(dataset: Iterable[Entry], config: WindowConfig) -> Iterator[Entry]:
-    """The entries; a warning tells once of each kind of covariates that they have and the model does not take.
-
-    Raises:
-        DataError: what is no dataset.
-    """
-    return _telling(entries_of(dataset), config)
-
-
-def _telling(entries: Iterator[Entry], config: WindowConfig) -> Iterator[Entry]:
-    unused = {field: name for field, name in _TAKEN_BY.items() if not getattr(config, name)}
-    for place, entry in enumerate(entries):
-        for field in [one for one in unused if _has(entry, one)]:
-            tell(
-                f"series {str(entry.get('item_id', place))!r} has {field}, which this model is made without: it is "
-                f"left out, here and of the others; TSDiffEstimator(…, {unused.pop(field)}=…), their number, takes it"
-            )
-        yield entry
-
-
-def _has(entry: Entry, field: str) -> bool:
-    value = entry.get(field)
-    return value is not None and getattr(value, "size", 1) > 0
+def unused(config: WindowConfig) -> dict[str, str]:
+    """Fields of covariates that a model is made without, and how it would take them."""
+    return {
+        field: f"TSDiffEstimator(…, {name}=…), their number, takes it"
+        for field, name in _TAKEN_BY.items()
+        if not getattr(config, name)
+    }

@@ -1,10 +1,11 @@
-"""Covariates that a model is not made for are told of before it is trained without them."""
+"""Covariates that a model is not made for are told of before it is trained, or forecasts, without them."""
 
 from __future__ import annotations
 
 import warnings
 
 import numpy as np
+import pandas as pd
 
 from shared.console.notes import Note
 from shared.console.progress import set_quiet
@@ -43,3 +44,21 @@ def test_quiet_silences_it():
         assert not notes(tiny_estimator(1), PROMOTIONS)
     finally:
         set_quiet(False)
+
+
+def test_forecasts_that_leave_covariates_out_say_so_once_and_how_they_enter(default):
+    entries = [
+        {**entry, "start": pd.Period("2024-01-01", "D"), "feat_dynamic_real": np.ones((1, 214))} for entry in sines(2)
+    ]
+    daily = default.adapted("D", 14)
+    for predictor, said in (
+        (daily, 1),
+        (daily.with_sampling(counts=False), 1),
+        (daily.with_sampling(covariates=True), 0),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert len(list(predictor.predict(entries, num_samples=5))) == 2
+        told = [str(one.message) for one in caught if "feat_dynamic_real" in str(one.message)]
+        assert len(told) == said
+        assert all("with_sampling(covariates=True)" in one for one in told)
