@@ -26,17 +26,26 @@ from tsdiff.tasks.covariates import PAST, reach_of
 from tsdiff.tasks.suited import decided
 
 if TYPE_CHECKING:
+    from gluonts.model.forecast import SampleForecast
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A frame, read, and who forecasts it how far; `aside` are series that are not to be forecast."""
+    """A frame, read, and who forecasts it how far; `aside` are series that are not to be forecast, and `bare` is whether
+    covariates are not wanted."""
 
     series: SeriesSet
     predictor: FrameCalls
     steps: int
     aside: Sequence[Entry] = ()
+    bare: bool = False
+
+    def predict(self, entries: Iterable[Entry], num_samples: int) -> list[SampleForecast]:
+        """Forecasts of some of the series."""
+        if self.bare:
+            entries = [{name: entry[name] for name in entry if name not in (DYNAMIC, PAST)} for entry in entries]
+        return list(self.predictor.predict(entries, num_samples))
 
 
 class FrameCalls(JointCalls):
@@ -114,7 +123,7 @@ class FrameCalls(JointCalls):
         options = {"past_covariates": past_covariates, **names, "prediction_length": prediction_length, "freq": freq}
         job = self._job(df, future_df, {**options, **sampling})
         tell_changes(job.series.origin, job.series, job.steps)
-        made = list(job.predictor.predict(job.series, num_samples))
+        made = job.predict(job.series, num_samples)
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
         table.attrs.update(decided(job.series, made, self.config.dynamic_features > 0))
         return table
@@ -169,7 +178,7 @@ class FrameCalls(JointCalls):
         parts = split(job.series, job.steps, windows, stride=step)
         SeriesSet([], job.series.freq, skipped=parts.skipped).warn()
         tell_changes(job.series.origin, parts.test.input, job.steps)
-        made = list(job.predictor.predict(parts.test.input, num_samples))
+        made = job.predict(parts.test.input, num_samples)
         table = forecasts_to_frame(made, quantile_levels, job.series.stamp)
         cutoffs = to_timestamps([shifted(one.start_date, -1) for one in made], job.series.stamp)
         table.insert(2, "cutoff", cutoffs.repeat(job.steps))
@@ -216,7 +225,7 @@ class FrameCalls(JointCalls):
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]
         else:
             entries = _of_ids(job.series, ids)
-        made = list(job.predictor.predict(entries, num_samples))
+        made = job.predict(entries, num_samples)
         unknown = np.full(job.steps, np.nan)
         pairs = [(entry, {"item_id": entry["item_id"], "target": unknown}) for entry in entries]
         figure = draw_forecasts(
@@ -272,7 +281,8 @@ class FrameCalls(JointCalls):
             _tell_far(series, columns)
         predictor = self._reaching(series.freq, steps)
         changes = {"nonnegative": True, "counts": True, **({"covariates": True} if beside else {}), **sampling}
-        return _Job(series, predictor.with_sampling(**changes), steps, unused)
+        bare = not (changes.get("covariates", True) or config.dynamic_features)
+        return _Job(series, predictor.with_sampling(**changes), steps, unused, bare)
 
     def _read(self, df: pd.DataFrame, names: Names, freq: str | None, columns: Sequence[str] = ()) -> SeriesSet:
         own = None if self.config.awaits_freq else self.freq
