@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Job:
-    """A frame, read, and who forecasts it how far; `aside` are series that are not to be forecast, and `bare` is whether
+    """A frame, read, and who forecasts it how far; `aside` are series that are not to be forecast, `bare` is whether
     covariates are not wanted."""
 
     series: SeriesSet
