@@ -4,8 +4,11 @@ Chords and a tune by formula, speech and noise of the shared data's validation p
 on the command line. Beside each how much of it is taken for music, and how loud the result is against the recording,
 without and with `keep_music`.
 
+Debian's package wesnoth-1.18-music has the table's orchestra; its songs are those of asterisk-moh-opsound-g722, decoded
+as `speech_robustness.py` says.
+
 Example:
-    python benchmarks/speech_music.py --music scores=rendered/ --music songs=songs/
+    python benchmarks/speech_music.py --music orchestra=wesnoth/music/ --music songs=songs/
 """
 
 from __future__ import annotations

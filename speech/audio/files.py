@@ -174,9 +174,21 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
                 f"{path} does not state its length, nor does it end as it should; it may be cut short: copy it again"
             )
         known = file.format in CHUNKED
-        length = lengths(path, file.subtype, file.frames) if known else Lengths(file.frames)
+        length = lengths(path, file.subtype, file.frames) if known else _to_the_end(path, file)
         read = functools.partial(file.read, dtype="float32", always_2d=True)
         yield AudioReader(path, read, _with_possible_rate(path, _info(file, length, notes)), file.tell)
+
+
+def _to_the_end(path: Path, file: soundfile.SoundFile) -> Lengths:
+    """The length of a file that has no chunks. The last page of an Ogg file may tell of some more samples than can be
+    read of its packets, as some encoders leave it."""
+    if file.format != "OGG":
+        return Lengths(file.frames)
+    last = min(file.frames, file.samplerate)
+    with soundfile.SoundFile(path) as another:  # seeking changes what a decoder gives next
+        another.seek(file.frames - last)
+        missing = last - len(another.read(last, dtype="float32"))
+    return Lengths(file.frames) if missing == last else Lengths(file.frames - missing, missing)
 
 
 class _Forwards(soundfile.SoundFile):
