@@ -216,11 +216,16 @@ def _truth(value: Any) -> bool:
     return bool(value)
 
 
-def _whole(value: Any) -> int:
-    """A whole number of whichever kind; True and False, which Python counts with, are none."""
+def _no_truth(value: Any) -> Any:
+    """A number as it is; True and False, which Python counts with, are none."""
     if isinstance(value, bool):
         raise TypeError
-    return operator.index(value)
+    return value
+
+
+def _whole(value: Any) -> int:
+    """A whole number of whichever kind."""
+    return operator.index(_no_truth(value))
 
 
 def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
@@ -238,7 +243,7 @@ def _number(base: type, marks: Sequence[Any]) -> _Declared | None:
     tests = [lambda value, test=test, bound=bound: test(value, bound) for _, _, test, bound in bounds]
     if base is int:
         return _Declared(words, _whole, tests)
-    return _Declared(words, tests=tests) if bounds else None
+    return _Declared(words, _no_truth, tests) if bounds else None
 
 
 def _several(parts: Sequence[Any], marks: Sequence[Any]) -> _Declared | None:

@@ -18,14 +18,13 @@ from shared.files.checkpoint import resolve
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.random import derive_seed
-from tsdiff.data import entries_of
 from tsdiff.data.entries import Entry
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import ENSEMBLE
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
-from tsdiff.predictor import TSDiffPredictor
+from tsdiff.predictor import TSDiffPredictor, told_left_out
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import worth_of
 
@@ -109,7 +108,7 @@ class EnsemblePredictor(FrameCalls):
             f"need one for each of {len(self.members)} members",
             num_samples=num_samples,
         )
-        copies = tee(entries_of(dataset), len(self.members))
+        copies = tee(told_left_out(dataset, self.members), len(self.members))
         made = [
             member.predict(copy, len(part), **kwargs)
             for member, copy, part in zip(

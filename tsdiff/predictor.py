@@ -57,8 +57,6 @@ from tsdiff.windows.series import observed_series, recent_part, refuse_empty, un
 from tsdiff.windows.short import ShortSeries
 from tsdiff.windows.source import WindowSource
 
-_LET_IN = {DYNAMIC: "predictor.with_sampling(covariates=True) lets it in where it helps"}
-
 
 class TSDiffPredictor(ModelCalls):
     """Forecasts by observation self-guidance of an unconditional model.
@@ -157,10 +155,9 @@ class TSDiffPredictor(ModelCalls):
             raise ConfigError(
                 f"predict does not take {', '.join(kwargs)}, only num_samples; sampling settings go to `with_sampling`"
             )
-        entries, num_samples = told_bounds(entries_of(dataset), self.sampling), checked(Count, num_samples=num_samples)
+        num_samples = checked(Count, num_samples=num_samples)
+        entries = told_bounds(told_left_out(dataset, [self]), self.sampling)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
-        if not (regress or self.model.config.dynamic_features):
-            entries = told_unused(entries, _LET_IN)
         if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:
             return self._suited(entries, num_samples, regress)
         return self._forecasts(entries, num_samples)
@@ -369,3 +366,13 @@ class TSDiffPredictor(ModelCalls):
         refuse_several(folder)
         model = TSDiff.from_pretrained(folder, custom)
         return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))
+
+
+def told_left_out(dataset: Iterable[Entry], predictors: Sequence[TSDiffPredictor]) -> Iterator[Entry]:
+    """The entries of a dataset; without covariates, which a warning tells once, where none of these takes them."""
+    if not predictors or any(one.sampling.covariates or one.config.dynamic_features for one in predictors):
+        return entries_of(dataset)
+    remedy = "predictor.with_sampling(covariates=True) lets it in where it helps; it reaches to the horizon's end"
+    if any(one.config.channels > 1 for one in predictors):
+        remedy = "TSDiffEstimator(…, dynamic_features=…) makes one that takes it"
+    return told_unused(dataset, {DYNAMIC: remedy})

@@ -166,6 +166,11 @@ def _seed_global(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory: NumPy's, a GPU's, or a CPU's, which torch tells by its words alone."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def fit(
     module: DiffusionModule,
     source: BatchSource,
@@ -253,7 +258,9 @@ def fit(
                     _check_state(Path(path), module)
                 stopper.listen()
                 trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise TrainingError(
                 f"a step of this training takes more memory than there is ({reason}); make batches smaller, or the "

@@ -140,7 +140,7 @@ def _stated(container: Any, stream: Any, rate: int) -> tuple[int, bool]:
     if "mp4" in container.format.name and stream.duration:
         return round(stream.duration * stream.time_base * rate), True
     if "matroska" in container.format.name and container.duration and len(container.streams) == 1:
-        return round(container.duration / 1e6 * rate), False
+        return round((container.duration - max(0, container.start_time or 0)) / 1e6 * rate), False  # it counts from 0
     return 0, False  # the length is an estimate, or the video's
 
 

@@ -30,8 +30,8 @@ from speech.data.voices import VOICES
 
 _SWELL_DB = 4.0
 """Deviation of the level of a noise that swells, which wanders within half a second."""
-_QUIETER_DB, _TRIES = 15.0, 8
-"""How much quieter a second talker is at most, and how many are drawn to find one who is somebody else."""
+_QUIETER_DB = 15.0
+"""How much quieter a second talker is at most."""
 SILENT_LEVEL_DB = -26.0
 """The level that noise is measured against where there is no speech and none is configured."""
 
@@ -66,7 +66,7 @@ class Mixer:
         config: how.
         noises: recordings.
         rooms: impulse responses at the config's sample rate; needed where `reverb` is not 0.
-        talkers: of babble, and who speak besides; needed where `babble` or `second_talker` is not 0.
+        talkers: of babble, and who speak besides; without, there is neither.
 
     Raises:
         ConfigError: the config asks for what is not there.
@@ -198,17 +198,17 @@ class Mixer:
         return _or_as_it_was(VOICES[way](speech, self.config.sample_rate, rng), speech, way, made_of)
 
     def _joined(self, speech: Waveform, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
-        """Speech that somebody else speaks to, as often as asked, who is in the target as well."""
+        """Speech that somebody else, where there is one, speaks to, as often as asked; both are in the target."""
         if not (_drawn(self.config.second_talker, rng) and self.talkers and speech.any()):
             return speech
-        below = rng.uniform(0, _QUIETER_DB)
-        for index in rng.integers(len(self.talkers), size=_TRIES):
-            clip = self.talkers[index]
-            other = noise_crop(clip, len(speech), rng)
-            if other.any() and (clip.speaker != speaker or self._one_talker):
-                made_of.append("a second talker")
-                return speech + other * np.float32(noise_gain(power(speech), power(other), below))
-        return speech
+        below, others = rng.uniform(0, _QUIETER_DB), [clip for clip in self.talkers if clip.speaker != speaker]
+        if not others:
+            return speech
+        other = noise_crop(others[int(rng.integers(len(others)))], len(speech), rng)
+        if not other.any():
+            return speech
+        made_of.append("a second talker")
+        return speech + other * np.float32(noise_gain(power(speech), power(other), below))
 
     def _babble(self, length: int, rng: np.random.Generator, speaker: str) -> Waveform:
         total = np.zeros(length, np.float32)

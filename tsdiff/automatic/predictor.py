@@ -19,14 +19,14 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.report import Report
-from tsdiff.data import entries_of, normalise_freq
+from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.ensemble import joined
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import AUTO
-from tsdiff.predictor import TSDiffPredictor
+from tsdiff.predictor import TSDiffPredictor, told_left_out
 from tsdiff.sampling.bounds import told_bounds
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
@@ -149,7 +149,8 @@ class AutoPredictor(FrameCalls):
             )
         counts = apportioned([one.share for one in self.members], checked(Count, num_samples=num_samples))
         drawing = [(one, count) for one, count in zip(self.members, counts, strict=True) if count]
-        copies = tee(entries_of(dataset), len(drawing))
+        takers = [one.predictor for one, _ in drawing if isinstance(one.predictor, TSDiffPredictor)]
+        copies = tee(told_left_out(dataset, takers), len(drawing))
         made = [self._drawn(one.predictor, copy, n) for (one, n), copy in zip(drawing, copies, strict=True)]
         return (joined(forecasts) for forecasts in zip(*made, strict=True))
 

@@ -76,12 +76,13 @@ def _given(
 
     All are read before the first is scored: one that cannot be used is refused before the work.
     """
-    read, freq, steps = {}, data.series.freq, data.prediction_length
+    read, freq, steps = list[tuple[str, TSDiffPredictor]](), data.series.freq, data.prediction_length
     for path in models:
         predictor = TSDiffPredictor.from_pretrained(path, device=experiment.hardware.device)
-        read[path] = predictor.adapted(freq, steps) if predictor.config.awaits_freq else predictor.with_horizon(steps)
-        check_model(read[path], path, data)
-    for path, predictor in read.items():
+        reaching = predictor.adapted(freq, steps) if predictor.config.awaits_freq else predictor.with_horizon(steps)
+        check_model(reaching, path, data)
+        read.append((path, reaching))
+    for path, predictor in read:
         for seed in experiment.seeds:
             drawn = predictor.with_sampling(**{**sampling, "seed": seed})
             yield seed, "TSDiff" if len(models) == 1 else f"TSDiff {path}", drawn, None

@@ -9,7 +9,7 @@ from tsdiff.data.entries import Entry, entries_of
 
 
 def told_unused(dataset: Iterable[Entry], remedies: Mapping[str, str]) -> Iterator[Entry]:
-    """The entries; a warning tells once of each field that they have and the model does not take.
+    """The entries without fields that the model does not take; a warning tells once of each that they have.
 
     Args:
         dataset: entries.
@@ -22,13 +22,14 @@ def told_unused(dataset: Iterable[Entry], remedies: Mapping[str, str]) -> Iterat
 
 
 def _telling(entries: Iterator[Entry], remedies: dict[str, str]) -> Iterator[Entry]:
+    fields = set(remedies)
     for place, entry in enumerate(entries):
         for field in [one for one in remedies if _has(entry, one)]:
             tell(
                 f"series {str(entry.get('item_id', place))!r} has {field}, which this model is made without: it is "
                 f"left out, here and of the others; {remedies.pop(field)}"
             )
-        yield entry
+        yield {name: entry[name] for name in entry if name not in fields}
 
 
 def _has(entry: Entry, field: str) -> bool:

@@ -167,6 +167,11 @@ def _check(forecasts: Sequence[Forecast], pairs: Sequence[Pair]) -> None:
                 f"forecast {place} is of series {item!r}, the actual values of {name!r}; keep forecasts in the order "
                 "of the test windows"
             )
+        if (start := label.get("start", forecast.start_date)) != forecast.start_date:
+            raise DataError(
+                f"forecast {place} of series {item!r} is from {forecast.start_date}, the actual values from {start}; "
+                "keep forecasts in the order of the test windows"
+            )
         if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
             raise DataError(
                 f"forecast {place} of series {item!r} has shape {shapes[0]}, the actual values {shapes[1]}; both must "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import pandas as pd
 from gluonts.model.forecast import Forecast
 
 from shared.checks import Count, checked
+from shared.console.notes import Note
 from shared.console.progress import track
 from shared.console.tables import markdown, shown
 from shared.errors import DataError
@@ -245,7 +247,9 @@ def _try(predictor: Tunable, sampling: Sampling, pairs: list[tuple[Entry, Entry]
     tried = predictor.with_sampling(**vars(sampling))
     started = time.perf_counter()
     try:
-        metrics = evaluate(tried.predict([past for past, _ in pairs], num_samples=num_samples), pairs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)  # of trials; the predictor that is chosen tells its own
+            metrics = evaluate(tried.predict([past for past, _ in pairs], num_samples=num_samples), pairs)
     except DataError as error:  # a guidance that diverges is no reason to lose the others
         return Trial(sampling, None, tried.nfe, time.perf_counter() - started, str(error))
     return Trial(sampling, metrics, tried.nfe, time.perf_counter() - started)

@@ -117,7 +117,7 @@ class JointCalls(Predictor):
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])
         _tell_given([*job.series, *job.aside], parts)
-        made = self._together(list(job.predictor.predict(entries, num_samples)), entries, "sums")
+        made = self._together(job.predict(entries, num_samples), entries, "sums")
         by_name = {entry["item_id"]: one for entry, one in zip(entries, made, strict=True)}
         added = [
             SampleForecast(

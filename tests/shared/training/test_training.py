@@ -47,10 +47,14 @@ class Points:
 
 
 class Endless:
-    """Batches that no memory holds."""
+    """Batches that no memory holds, of NumPy's or of torch's."""
+
+    def __init__(self, by_torch: bool):
+        self.by_torch = by_torch
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        return Batch(torch.from_numpy(np.zeros((1 << 50, 2), np.float32)))
+        rows = 1 << 50
+        return Batch(torch.zeros(rows, 2) if self.by_torch else torch.from_numpy(np.zeros((rows, 2), np.float32)))
 
 
 class StopAt(L.Callback):
@@ -350,6 +354,7 @@ def test_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_batches_that_no_memory_holds_are_told(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"more memory than there is \(Unable to allocate .*make batches smaller"):
-        fit(make_module(), Endless(), tmp_path, progress=False)
+@pytest.mark.parametrize("by_torch", [False, True])
+def test_batches_that_no_memory_holds_are_told(tmp_path: Path, by_torch: bool) -> None:
+    with pytest.raises(TrainingError, match=r"more memory than there is \(.*allocate .*make batches smaller"):
+        fit(make_module(), Endless(by_torch), tmp_path, progress=False)

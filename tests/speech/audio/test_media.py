@@ -335,6 +335,13 @@ def test_a_stream_that_was_cut_off_is_read_to_there(tmp_path, name, codec):
     assert read_audio(source).waveform.shape[1] == info.samples
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mka", "flac"), ("a.webm", "libopus")])
+def test_sound_that_begins_late_lacks_nothing_at_its_end(tmp_path, name, codec):
+    info = audio_info(write_media(tmp_path / name, tones(3 * 48_000), codec, gaps=[(0, 480_000)]))
+    assert info.missing == 0
+    assert info.samples == pytest.approx(144_000, abs=1000)
+
+
 def refusal(source: Path, target: Path) -> str:
     """Why a file cannot be copied; nothing of one that can."""
     try:

@@ -237,6 +237,10 @@ def test_without_a_second_talker_mixtures_stay_as_they_were(folders: tuple[Path,
     )
     assert {mixture.made_of.count("a second talker") for mixture in some} == {0, 1}
     assert not any("a second talker" in mixture.made_of for mixture in none)
+    mixer, rng = Mixer(PLAIN, [NOISE], talkers=[clip_of(speech_like(3.0), "t", "s1")]), np.random.default_rng(0)
+    before = rng.bit_generator.state
+    mixer._joined(speech_like(1.0), rng, "s0", [])
+    assert rng.bit_generator.state == before
 
 
 def test_crops_of_short_noise_repeat_it() -> None:

@@ -32,6 +32,12 @@ def make_windows(count: int = 3, windows: int = 1, freq: str = "h", history: int
     return forecasts, pairs
 
 
+def test_windows_of_a_series_in_another_order_are_refused(tmp_path):
+    forecasts, pairs = make_windows(1, 2)
+    with pytest.raises(DataError, match="is from 2024-01-02 17:00, the actual values from 2024-01-02 16:00"):
+        plot_forecasts(forecasts[::-1], pairs, tmp_path / "a.svg")
+
+
 def titles(path: Path) -> list[str]:
     """The texts of an SVG picture that name a series (matplotlib leaves each text in a comment)."""
     lines = path.read_text(encoding="utf-8").splitlines()

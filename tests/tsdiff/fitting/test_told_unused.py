@@ -11,6 +11,8 @@ from shared.console.notes import Note
 from shared.console.progress import set_quiet
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffEstimator
+from tsdiff.ensemble import EnsemblePredictor
+from tsdiff.evaluation.tuning import TuningGrid, tune
 
 PROMOTIONS = [{**entry, "feat_dynamic_real": np.ones((1, 200 + HORIZON))} for entry in sines()]
 
@@ -62,3 +64,15 @@ def test_forecasts_that_leave_covariates_out_say_so_once_and_how_they_enter(defa
         told = [str(one.message) for one in caught if "feat_dynamic_real" in str(one.message)]
         assert len(told) == said
         assert all("with_sampling(covariates=True)" in one for one in told)
+
+
+def test_members_and_trials_tell_it_once_for_all(default):
+    daily = default.adapted("D", 7)
+    entries = [
+        {**entry, "start": pd.Period("2024-01-01", "D"), "feat_dynamic_real": np.ones((1, 207))} for entry in sines(1)
+    ]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(list(EnsemblePredictor([daily, daily]).predict(entries, num_samples=4))) == 1
+        tune(daily, entries, grid=TuningGrid(guidance=("mse",), scales=(1.0, 2.0)), num_samples=2)
+    assert ["with_sampling(covariates=True)" in str(one.message) for one in caught] == [True]

@@ -119,6 +119,13 @@ def test_ten_windows_are_enough_to_tell_noise_from_walks(classifier):
     assert found.auroc > 0.8
 
 
+def test_a_part_that_learns_from_two_windows_is_scored():
+    values = np.random.default_rng(0).normal(size=(2, 10, 48))
+    sources = np.array(["B", *"AAAAAAAAA"])  # what tells A's windows has learnt from B's alone
+    real, synthetic = (replace(windows(rows), sources=sources) for rows in values)
+    assert 0 <= discriminate(real, synthetic, "boosting").auroc <= 1
+
+
 def test_the_area_is_that_of_two_normal_levels():
     rng = np.random.default_rng(0)
     level = rng.normal(size=(2, 500, 1))

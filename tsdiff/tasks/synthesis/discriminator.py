@@ -106,7 +106,9 @@ def _classifier(kind: Classifier, windows: int, seed: int) -> Any:
         max_iter=100,
         learning_rate=0.1,
         max_leaf_nodes=15,
-        min_samples_leaf=min(_LEAF, windows // 4),  # of twice as many, trees are not split once, and tell nothing
+        min_samples_leaf=max(
+            1, min(_LEAF, windows // 4)
+        ),  # of twice as many, trees are not split once, and tell nothing
         random_state=seed,
     )
 
