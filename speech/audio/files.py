@@ -185,7 +185,7 @@ def _to_the_end(path: Path, file: soundfile.SoundFile) -> Lengths:
     if file.format != "OGG":
         return Lengths(file.frames)
     last = min(file.frames, file.samplerate)
-    with soundfile.SoundFile(path) as another:  # seeking changes what a decoder gives next
+    with soundfile.SoundFile(sound_path(path)) as another:  # seeking changes what a decoder gives next
         another.seek(file.frames - last)
         missing = last - len(another.read(last, dtype="float32"))
     return Lengths(file.frames) if missing == last else Lengths(file.frames - missing, missing)
