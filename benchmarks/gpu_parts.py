@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.determinism import make_data
 from benchmarks.forecaster_speed import HORIZON, SAMPLES, series
+from benchmarks.gpu_calls import Call, compiled, forward, step
 from benchmarks.gpu_measure import Bench
 from benchmarks.public_tsdiff import CODE, published_code
 from benchmarks.speech_speed import PUBLIC
@@ -26,7 +27,6 @@ from benchmarks.tsdiff_speed import LENGTH, batch
 from recipes.default_forecaster import default
 from recipes.default_forecaster.sets import FREQUENCIES, synthetic_groups
 from shared.training.batches import Batch, BatchSource
-from shared.training.ema import ema_of
 from speech import Enhancer
 from speech.model.backbones.ncsnpp import NCSNpp, NCSNppConfig
 from speech.training.fit import new_model, objective_of
@@ -39,61 +39,10 @@ from tsdiff.pretraining.anchored import AnchoredSource, Chances
 from tsdiff.pretraining.corpus import Corpus
 from tsdiff.sampling.settings import Sampling
 
-Call = Callable[[], Any]
 EAGER, COMPILED = ("float32", "bf16"), ("bf16 compiled", "bf16 graphs", "float32 compiled")
 LARGE = NCSNppConfig(init_scale=1.0)
 SMALL = NCSNppConfig(init_scale=1.0, nf=8, ch_mult=(1, 1), num_res_blocks=1, image_size=32)
 WORKERS = (0, 1, 2, 4, 8, 16)
-
-
-def autocast(bench: Bench, way: str) -> torch.autocast:
-    """The precision of a way."""
-    return torch.autocast(torch.device(bench.device).type, torch.bfloat16, enabled=way.startswith("bf16"))
-
-
-def compiled(bench: Bench, network: nn.Module, way: str) -> nn.Module:
-    """The network, compiled where the way says so; in a trial without the compiler of C++, which takes minutes."""
-    if way.endswith(("compiled", "graphs")):
-        mode = "reduce-overhead" if way.endswith("graphs") and bench.on_gpu else "default"
-        network.compile(**({"backend": "aot_eager"} if bench.small else {"mode": mode}))
-    return network
-
-
-def forward(bench: Bench, network: nn.Module, way: str, inputs: tuple[Tensor, ...]) -> Call:
-    """A forward pass without gradients."""
-    network = compiled(bench, network.to(bench.device).eval().requires_grad_(False), way)
-    given = [value.to(bench.device) for value in inputs]
-
-    @torch.no_grad()
-    def call() -> Any:
-        torch.compiler.cudagraph_mark_step_begin()
-        with autocast(bench, way):
-            return network(*given)
-
-    return call
-
-
-def step(
-    bench: Bench, network: nn.Module, way: str, loss: Callable[[nn.Module], Tensor], *, average: bool = True
-) -> Call:
-    """A training step as `shared.training.module` makes it: loss, gradients, clipping, AdamW, averaged weights."""
-    network = network.to(bench.device).train()
-    parameters = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, 1e-4, weight_decay=0.0, fused=not way.startswith("bf16"))
-    averaged = ema_of(network, 0.999) if average else None
-
-    def call() -> None:
-        torch.compiler.cudagraph_mark_step_begin()
-        with autocast(bench, way):
-            value = loss(network)
-        optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        if averaged is not None:
-            averaged.update_parameters(network)
-
-    return call
 
 
 def peak(bench: Bench) -> None:
