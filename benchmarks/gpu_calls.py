@@ -1,4 +1,4 @@
-"""Calls that `benchmarks/gpu_parts.py` times: forward passes of networks and steps of training, each in some precision."""
+"""What `benchmarks/gpu_parts.py` times: forward passes of networks and steps of training, each in some precision."""
 
 from __future__ import annotations
 
