@@ -47,6 +47,7 @@ from tsdiff.sampling.drawing import (
     refuse_unfinite,
 )
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
@@ -372,7 +373,8 @@ def told_left_out(dataset: Iterable[Entry], predictors: Sequence[TSDiffPredictor
     """The entries of a dataset; without covariates, which a warning tells once, where none of these takes them."""
     if not predictors or any(one.sampling.covariates or one.config.dynamic_features for one in predictors):
         return entries_of(dataset)
-    remedy = "predictor.with_sampling(covariates=True) lets it in where it helps; it reaches to the horizon's end"
+    let_in = "predictor.with_sampling(covariates=True) lets it in where it helps"
+    remedies = {DYNAMIC: f"{let_in}; it reaches to the horizon's end", PAST: let_in}
     if any(one.config.channels > 1 for one in predictors):
-        remedy = "TSDiffEstimator(…, dynamic_features=…) makes one that takes it"
-    return told_unused(dataset, {DYNAMIC: remedy})
+        remedies = {DYNAMIC: "TSDiffEstimator(…, dynamic_features=…) makes one that takes it"}
+    return told_unused(dataset, remedies)

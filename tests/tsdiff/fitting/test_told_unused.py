@@ -76,3 +76,11 @@ def test_members_and_trials_tell_it_once_for_all(default):
         assert len(list(EnsemblePredictor([daily, daily]).predict(entries, num_samples=4))) == 1
         tune(daily, entries, grid=TuningGrid(guidance=("mse",), scales=(1.0, 2.0)), num_samples=2)
     assert ["with_sampling(covariates=True)" in str(one.message) for one in caught] == [True]
+
+
+def test_covariates_of_the_past_are_told_of_too(default):
+    past = {"start": pd.Period("2024-01-01", "D"), "past_feat_dynamic_real": np.ones((1, 200))}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(default.adapted("D", 7).predict([{**entry, **past} for entry in sines(2)], num_samples=2))
+    assert ["has past_feat_dynamic_real" in str(one.message) for one in caught] == [True]
