@@ -130,6 +130,7 @@ def _quietable(
 
     def called(*, quiet: bool, version: bool = False, **values: Any) -> None:
         set_quiet(quiet or is_quiet())
+        _refuse_unnamed(values)
         call(**values)
 
     added = {"quiet": _QuietOption, **({"version": _VersionOption} if version else {})}
@@ -139,6 +140,20 @@ def _quietable(
     called.__signature__ = signature  # type: ignore[attr-defined]
     called.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
     return called
+
+
+def _refuse_unnamed(values: Mapping[str, Any]) -> None:
+    """Refuse an empty path, which would be the current folder, and an empty model, which would be the usual one: nobody
+    means that by a variable that is not set.
+
+    Raises:
+        typer.BadParameter: an argument is empty, and it is one of these.
+    """
+    empty = any(not word or re.fullmatch("--[a-z-]+=", word) for word in sys.argv[1:])
+    for name, value in values.items() if empty and "." not in sys.argv else ():
+        found = value if isinstance(value, list | tuple) else (value,)
+        if Path() in found or (name == "model" and "" in found):
+            raise typer.BadParameter(f"{name} is '', as of a variable that is not set; name one (. is this folder)")
 
 
 def _add(app: typer.Typer, name: str | None, verb: Verb | Callable[..., None], about: str | None) -> None:

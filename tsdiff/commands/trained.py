@@ -129,6 +129,10 @@ def trained_predictor(
                 continue
             if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
                 continue
+            left, there = saved.get("weights"), _weights_of(candidate)
+            if left != there and None not in (left, there):  # a user may have saved another model there
+                note(f"training again: {candidate} holds other weights than its training left there")
+                continue
             try:
                 predictor = TSDiffPredictor.from_pretrained(
                     candidate, _sampling_with(candidate, estimator), estimator.device
@@ -184,7 +188,8 @@ def _leave(
     if not same:
         (folder / _TRAINED_ON).unlink(missing_ok=True)  # it tells of other weights; should this be stopped, of none
     predictor.serialize(folder)
-    write_json(folder / _TRAINED_ON, {"fingerprint": wanted, "seconds": seconds})
+    told = {"fingerprint": wanted, "weights": _weights_of(folder), "seconds": seconds}
+    write_json(folder / _TRAINED_ON, told)
 
 
 def _seconds(value: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from shared.checks import Duration
-from shared.console.command import Verb, group, run_app
+from shared.console.command import Verb, group, run, run_app
 from shared.console.notes import tell
 from shared.errors import DataError
 
@@ -107,3 +108,40 @@ def test_help_names_types_as_users_know_them() -> None:
     told = CliRunner().invoke(app, ["cook", "--help"]).output
     assert "--minutes <float>" in told
     assert "--heat <float>" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["", "out"], "source"),
+        (["in", ""], "places"),
+        (["in", "out", "--output="], "output"),
+        (["in", "out", "--model", ""], "model"),
+        (["in", "out", "--title", ""], None),
+        ([".", "out"], None),
+        (["in", ".", "--title="], None),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    words: list[str], refused: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+
+    def copy(
+        source: Path,
+        places: list[Path],
+        output: Annotated[Path, typer.Option()] = Path("runs"),
+        model: Annotated[str, typer.Option()] = "default",
+        title: Annotated[str, typer.Option()] = "a",
+    ) -> None:
+        ran.append((source, places, output, model, title))
+
+    monkeypatch.setattr("sys.argv", ["copy", *words])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.raises(SystemExit) as stop:
+        run(copy, None)
+    if refused is None:
+        assert (stop.value.code, len(ran)) == (0, 1)
+    else:
+        assert (stop.value.code, ran) == (2, [])
+        assert f"{refused} is '', as of a variable that is not set" in capsys.readouterr().err

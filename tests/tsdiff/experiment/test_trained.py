@@ -153,6 +153,18 @@ def test_what_starts_from_a_model_that_was_trained_again_is_trained_again(
     assert capsys.readouterr().err.count("using the model trained before") == 2
 
 
+def test_a_model_that_was_saved_over_a_trained_one_is_not_taken_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained_predictor(sines(), brief(), tmp_path, retrain=False, progress=False)
+    other, _ = trained_predictor(sines(), brief(4), tmp_path / "other", retrain=False, progress=False)
+    capsys.readouterr()
+    other.serialize(tmp_path / "model")
+    for told in (f"training again: {tmp_path / 'model'} holds other weights", "using the model trained before"):
+        trained_predictor(sines(), brief(), tmp_path, retrain=False, progress=False)
+        assert told in capsys.readouterr().err
+
+
 def test_an_earlier_state_stays_until_a_new_training_has_come_to_one(tmp_path: Path) -> None:
     """Of a training that is refused for its settings nothing is removed; one that begins anew does not go on."""
     with pytest.raises(typer.Exit):
