@@ -28,6 +28,7 @@ from shared.training.timing import Pace
 from tsdiff.data import HeldBack, held_back, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, listed, series_to_learn
+from tsdiff.data.origin import Origin
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.data.unused import told_unused
 from tsdiff.evaluation.tuning import TuningGrid, tune
@@ -289,6 +290,8 @@ class TSDiffEstimator(Estimator):
             **{**hardware(self.device), **fit_options, "callbacks": [*fit_options.get("callbacks", ()), *looks, *same]},
         )
         store.close()
+        origin = getattr(training_data, "origin", None)
+        model.covariate_names = origin.dynamic if isinstance(origin, Origin) and self.config.dynamic_features else ()
         best = next((look.weights for look in looks), None)
         model.denoiser.load_state_dict(best or module.ema_denoiser.state_dict())
         predictor = TSDiffPredictor(model, self.sampling, self.device)

@@ -26,6 +26,7 @@ from tsdiff.data.unused import told_unused
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import (
+    read_covariates,
     read_horizon,
     read_sampling,
     refuse_several,
@@ -83,6 +84,11 @@ class TSDiffPredictor(ModelCalls):
     def freq(self) -> str:
         """Frequency of the series."""
         return self.model.config.freq
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """The columns of a table that were its covariates in training, in their order; none where that is not known."""
+        return self.model.covariate_names
 
     def with_sampling(self, **changes: Any) -> TSDiffPredictor:
         """The same model, sampled differently; takes the fields of `Sampling`.
@@ -327,7 +333,7 @@ class TSDiffPredictor(ModelCalls):
         with replacing(Path(path)) as made:
             self.model.save_pretrained(made)
             write_kind(made, self)
-            write_settings(made, self.sampling, self.prediction_length)
+            write_settings(made, self.sampling, self.prediction_length, self.covariate_names)
 
     @classmethod
     def deserialize(
@@ -366,6 +372,7 @@ class TSDiffPredictor(ModelCalls):
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         refuse_several(folder)
         model = TSDiff.from_pretrained(folder, custom)
+        model.covariate_names = read_covariates(folder, model.config.dynamic_features)
         return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))
 
 

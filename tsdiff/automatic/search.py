@@ -277,6 +277,7 @@ class _Search:
         self.steps["train_steps"] = given
         with _few_values():
             made = estimator.train(self.train, progress=self.progress, hold_out=True, callbacks=[limit])
+        made.model.covariate_names = self.series.origin.dynamic
         return (
             made,
             f"{given} steps" if limit.ended is None else f"{limit.ended} of {given} steps, for the time was over",

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
 from tsdiff.commands.groups import Covariates, Model, Series, Untrained
+from tsdiff.commands.matching import Forecaster as Forecaster
+from tsdiff.commands.matching import match_features, refuse_other_order
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Synthesize
 from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
@@ -31,7 +33,6 @@ from tsdiff.data import (
     split_windows,
     unsplit,
 )
-from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import counted
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
@@ -44,7 +45,6 @@ from tsdiff.windows.config import ANY_FREQ
 if TYPE_CHECKING:
     from tsdiff.automatic import AutoPredictor
 
-Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
 F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
 DECIDED: Mapping[str, Any] = {"counts": True, "nonnegative": True}
@@ -364,36 +364,5 @@ def _fitting(path: str, predictor: F, job: Job) -> F:
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
     match_features(path, predictor, job.series.layout)
+    refuse_other_order(path, predictor, job.series.origin.dynamic)
     return predictor.with_horizon(job.prediction_length)
-
-
-def match_features(
-    path: str, predictor: Forecaster, layout: Layout, options: tuple[str, str] = ("--dynamic", "--static")
-) -> None:
-    """Refuse a model that takes other features than the data has; those that it takes none of are left out, and said.
-
-    Args:
-        path: of the model.
-        predictor: the model.
-        layout: of the data.
-        options: by which the command line names columns of dynamic and of static features.
-    """
-    config, (dynamic, static) = predictor.config, options
-    kinds = (
-        ("dynamic covariates", config.dynamic_features, layout.dynamic, dynamic),
-        ("static categories", len(config.categories), layout.categories, static),
-        ("static numbers", config.static_features, layout.reals, static),
-    )
-    for kind, takes, has, option in kinds:
-        if takes and takes != has:
-            raise ConfigError(
-                f"{path} takes {takes} {kind}, the data has {has}; name the columns of a table by {option}, give a "
-                "folder that holds them, or take another model"
-            )
-    unused = [
-        f"{has} {kind}"
-        for kind, takes, has, _ in kinds
-        if has > takes and not (kind == kinds[0][0] and predictor.sampling.covariates)
-    ]
-    if unused:
-        note(f"{path} takes no such features, and the data's {', '.join(unused)} are left out; to use them, train anew")

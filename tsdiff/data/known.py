@@ -167,6 +167,18 @@ def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str], remedy: s
         tell(f"columns {', '.join(unused[:10])}{more} are not used; {remedy}")
 
 
+def in_order(columns: list[str], trained: Sequence[str]) -> list[str]:
+    """Covariates in the order of those that a model was trained with, by name; others as they are, which is noted."""
+    by_name = {str(name): name for name in columns}
+    if len(by_name) != len(trained) or list(by_name) == list(trained):
+        return columns
+    if by_name.keys() == set(trained):
+        return [by_name[name] for name in trained]
+    pairs = [f"{given!r} for {name!r}" for given, name in zip(columns, trained, strict=True) if str(given) != name]
+    tell(f"this model was trained with other covariates, and takes {', '.join(pairs)}; is that right?")
+    return columns
+
+
 def future_columns(future_df: Any, names: Names) -> list[str]:
     """The covariates of a frame of what is to come: its columns besides ids, times and values.
 
@@ -265,7 +277,8 @@ def with_covariates(
     for line in summarised(repaired):
         tell(line)
     _tell_without_past(entries, columns)
-    return replace(series, entries=entries)
+    origin = series.origin if past else replace(series.origin, dynamic=tuple(map(str, columns)))
+    return replace(series, entries=entries, origin=origin)
 
 
 def _tell_infinite(covariates: Mapping[str, np.ndarray]) -> None:

@@ -33,10 +33,11 @@ def write_kind(folder: Path, predictor: Predictor) -> None:
     write_json(folder / KIND, told)
 
 
-def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> None:
-    """Write them beside the model."""
+def write_settings(folder: Path, sampling: Sampling, prediction_length: int, covariates: Sequence[str] = ()) -> None:
+    """Write them beside the model, and the names of its covariates where they are known."""
     write_json(folder / SAMPLING, asdict(sampling))
-    write_json(folder / HORIZON, {"prediction_length": prediction_length})
+    named = {"covariates": list(covariates)} if covariates else {}
+    write_json(folder / HORIZON, {"prediction_length": prediction_length, **named})
 
 
 def replacing(folder: Path, own: str = WEIGHTS) -> AbstractContextManager[Path]:
@@ -81,6 +82,22 @@ def read_horizon(folder: Path) -> int | None:
             "delete it to take the model's"
         )
     return steps
+
+
+def read_covariates(folder: Path, count: int) -> tuple[str, ...]:
+    """The names of a model's `count` covariates; none where the folder does not tell.
+
+    Raises:
+        CheckpointError: damaged.
+    """
+    path = folder / HORIZON
+    names = _read(path).get("covariates", []) if path.is_file() else []
+    if not isinstance(names, list) or any(type(name) is not str for name in names) or len(names) not in (0, count):
+        raise CheckpointError(
+            f"{path}: covariates={names!r} are not the names of the {count} that the model takes; delete them, and "
+            "their order is not checked"
+        )
+    return tuple(names)
 
 
 def _read(path: Path) -> dict[str, Any]:
