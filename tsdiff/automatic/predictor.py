@@ -100,6 +100,11 @@ class AutoPredictor(FrameCalls):
         """See `TSDiffPredictor`; of those members that were trained with covariates."""
         return same_names(self.models)
 
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """See `TSDiffPredictor`; of the member that was trained with categories."""
+        return next((one.vocabulary for one in self.models if one.vocabulary), {})
+
     def __repr__(self) -> str:
         parts = ", ".join(f"{one.share:.2f} {one.name}" for one in self.members)
         return f"AutoPredictor({self.prediction_length} steps of {self.freq!r}: {parts})"

@@ -185,6 +185,7 @@ class Cut(EntrySequence):
     def __init__(self, entries: Sequence[Entry], places: Sequence[int], steps: int = 0):
         self._entries, self._places, self._splitter = entries, places, OffsetSplitter(-steps) if steps else None
         self.origin = getattr(entries, "origin", Origin())
+        self.vocabulary: dict[str, tuple[str, ...]] = getattr(entries, "vocabulary", {})
 
     def __len__(self) -> int:
         return len(self._places)

@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from shared.console.notes import Note
-from shared.errors import CheckpointError, ConfigError
+from shared.errors import CheckpointError, ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, tiny_estimator
 from tests.tsdiff.faces.test_predict_df import long, silent
 from tsdiff import TSDiffPredictor
+from tsdiff.commands.common import load_job
 from tsdiff.commands.matching import refuse_other_order
+from tsdiff.commands.options import Forecast
 from tsdiff.data import load_dataset, split
 from tsdiff.ensemble import EnsemblePredictor
 
@@ -72,14 +74,61 @@ def test_a_table_for_the_command_line_in_another_order_is_refused():
     series = load_dataset(known()[0], dynamic=ONE)
     estimator = tiny_estimator(steps=1, dynamic_features=2)
     predictor = estimator.train(split(series, HORIZON).train, progress=False)
-    refuse_other_order("m", predictor, ONE)
+    refuse_other_order("m", predictor, series)
     with pytest.raises(ConfigError, match=r"m was trained .* in another order: give --dynamic price --dynamic heat"):
-        refuse_other_order("m", predictor, OTHER)
+        refuse_other_order("m", predictor, load_dataset(known()[0], dynamic=OTHER))
 
 
-def test_damaged_names_are_refused(tmp_path):
+def cities(names: list[str]) -> pd.DataFrame:
+    """A series a city, each at a level of its own."""
+    stamps = pd.date_range("2024-01-01", periods=60, freq="h")
+    parts = [
+        pd.DataFrame({"item_id": name, "timestamp": stamps, "target": 10.0 ** ord(name[0]) % 97, "city": name})
+        for name in names
+    ]
+    return pd.concat(parts).assign(target=lambda all: all["target"] + np.arange(len(all)) % 5)
+
+
+def test_categories_have_the_codes_that_the_model_was_trained_with(tmp_path):
+    """Those of a later table were counted anew, so that each city was taken for another."""
+    whole = load_dataset(cities(["a", "b", "c"]), static=["city"])
+    predictor = tiny_estimator(steps=3, categories=whole.cardinalities).train(
+        split(whole, HORIZON).train, progress=False
+    )
+    predictor.serialize(tmp_path / "model")
+    cities(["c"]).to_csv(tmp_path / "later.csv", index=False)
+    options = Forecast(
+        data=tmp_path / "later.csv", static=["city"], target="target", model=str(tmp_path / "model"), windows=0
+    )
+    job = load_job(options, forecast_only=True)
+    (found,), (expected,) = (
+        list(TSDiffPredictor.from_pretrained(tmp_path / "model").predict(entries, 4))
+        for entries in (job.series, [whole[2]])
+    )
+    np.testing.assert_allclose(found.samples, expected.samples)
+    with pytest.raises(ConfigError, match=r"'city' have other codes .*vocabulary=predictor.vocabulary"):
+        predictor.predict(load_dataset(cities(["c"]), static=["city"]))
+    again = load_dataset(cities(["c"]), static=["city"], vocabulary=predictor.vocabulary)
+    assert len(list(predictor.predict(again, 2))) == 1
+    cities(["d"]).to_csv(tmp_path / "later.csv", index=False)
+    with pytest.raises(DataError, match="'city' holds 'd', which is not among the known a, b, c; train a model"):
+        load_job(options, forecast_only=True)
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"covariates": ["price"]}, r"covariates=\['price'\] are not the names of the 2"),
+        ({"covariates": "ab"}, "covariates='ab' are not the names"),
+        (
+            {"categories": {"city": ["a"]}},
+            r"categories={'city': \['a'\]} are not the values of categories of sizes \[\]",
+        ),
+        ({"categories": ["a"]}, "are not the values"),
+    ],
+)
+def test_damaged_names_are_refused(tmp_path, about, said):
     trained(ONE, steps=1).save_pretrained(tmp_path)
-    about = tmp_path / "predictor.json"
-    about.write_text(json.dumps({"prediction_length": HORIZON, "covariates": ["price"]}))
-    with pytest.raises(CheckpointError, match=r"covariates=\['price'\] are not the names of the 2"):
+    (tmp_path / "predictor.json").write_text(json.dumps({"prediction_length": HORIZON, **about}))
+    with pytest.raises(CheckpointError, match=said):
         TSDiffPredictor.from_pretrained(tmp_path)
