@@ -108,6 +108,7 @@ def test_categories_have_the_codes_that_the_model_was_trained_with(tmp_path):
     np.testing.assert_allclose(found.samples, expected.samples)
     with pytest.raises(ConfigError, match=r"'city' have other codes .*vocabulary=predictor.vocabulary"):
         predictor.predict(load_dataset(cities(["c"]), static=["city"]))
+    assert len(list(predictor.predict(load_dataset(cities(["a", "b"]), static=["city"]), 2))) == 2  # of the same codes
     again = load_dataset(cities(["c"]), static=["city"], vocabulary=predictor.vocabulary)
     assert len(list(predictor.predict(again, 2))) == 1
     cities(["d"]).to_csv(tmp_path / "later.csv", index=False)
