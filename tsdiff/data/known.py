@@ -161,10 +161,15 @@ def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str], remedy: s
     """Note columns of a long frame that nothing is made of, and what makes something of them."""
     used = {names.id_column, names.timestamp_column, names.target, *beside}
     columns = with_levels(df, names.id_column, names.timestamp_column).columns
-    unused = [repr(name) for name in columns if name not in used]
+    unused = [name for name in columns if name not in used]
     if unused and names.target is not None:
-        more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-        tell(f"columns {', '.join(unused[:10])}{more} are not used; {remedy}")
+        tell(f"{unused_columns(unused)}; {remedy}")
+
+
+def unused_columns(names: Sequence[Any]) -> str:
+    """That nothing is made of some columns, for messages."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"columns {', '.join(map(repr, names[:10]))}{more} are not used"
 
 
 def in_order(columns: list[str], trained: Sequence[str]) -> list[str]:

@@ -133,3 +133,12 @@ def test_damaged_names_are_refused(tmp_path, about, said):
     (tmp_path / "predictor.json").write_text(json.dumps({"prediction_length": HORIZON, **about}))
     with pytest.raises(CheckpointError, match=said):
         TSDiffPredictor.from_pretrained(tmp_path)
+
+
+def test_gaps_of_a_frame_by_a_model_with_covariates_name_the_call_that_fills_them():
+    past, _ = known()
+    predictor = trained(ONE, steps=1)
+    with pytest.raises(ConfigError, match=r"2 covariates, which impute_df does not; call `impute` .*dynamic="):
+        predictor.impute_df(past)
+    holed = past.assign(target=past["target"].where(past.index % 7 > 0))
+    assert len(list(predictor.impute(load_dataset(holed, dynamic=ONE), 2))) == 2
