@@ -189,8 +189,9 @@ def _of_weeks(values: pd.Series, name: str) -> pd.DatetimeIndex:
     """Weeks of ISO 8601, 2024-W05, by their Mondays, or days of them, 2024-W05-3."""
     year, week, day = (part for _, part in values.str.extract(_WEEK).items())
     days = pd.to_datetime(year + "-W" + week + "-" + day.fillna("1"), format="%G-W%V-%u", errors="coerce")
-    if days.isna().any():
-        bad = values[days.isna()].iloc[0]
+    wrong = days.isna() | (days.dt.strftime("%G") != year)  # pandas takes week 53 of a year of 52 for the next one's
+    if wrong.any():
+        bad = values[wrong].iloc[0]
         raise DataError(f"column {name!r}: {bad!r} is no week of its year; weeks are those of ISO 8601, 2024-W05")
     return pd.DatetimeIndex(days)
 
