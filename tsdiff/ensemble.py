@@ -72,6 +72,15 @@ class EnsemblePredictor(FrameCalls):
         """What the first model is."""
         return self.members[0].config
 
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with covariates.
+
+        Raises:
+            ConfigError: in another order than others.
+        """
+        return same_names(self.members)
+
     def __repr__(self) -> str:
         return f"EnsemblePredictor({len(self.members)} members, the first {self.members[0]!r})"
 
@@ -165,6 +174,19 @@ def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredict
         seed = member.sampling.seed
         yield member.with_sampling(seed=derive_seed(seed, f"member {place}")) if seed in seen else member
         seen.add(seed)
+
+
+def same_names(predictors: Iterable[TSDiffPredictor]) -> tuple[str, ...]:
+    """The `covariate_names` of those predictors that have some.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    found = sorted({one.covariate_names for one in predictors if one.covariate_names})
+    if len(found) > 1:
+        listed = " and ".join(f"({', '.join(names)})" for names in found)
+        raise ConfigError(f"the members were trained with covariates {listed}; train them with one order of columns")
+    return found[0] if found else ()
 
 
 def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:

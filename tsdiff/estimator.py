@@ -35,7 +35,7 @@ from tsdiff.faces.keywords import SCALINGS, as_tuple, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
 from tsdiff.fitting.options import check_options, unused
-from tsdiff.fitting.starting import new_model
+from tsdiff.fitting.starting import name_inputs, new_model
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
@@ -289,6 +289,7 @@ class TSDiffEstimator(Estimator):
             **{**hardware(self.device), **fit_options, "callbacks": [*fit_options.get("callbacks", ()), *looks, *same]},
         )
         store.close()
+        name_inputs(model, training_data)
         best = next((look.weights for look in looks), None)
         model.denoiser.load_state_dict(best or module.ema_denoiser.state_dict())
         predictor = TSDiffPredictor(model, self.sampling, self.device)

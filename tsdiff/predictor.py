@@ -22,11 +22,13 @@ from shared.training.memory import keep_large_blocks
 from tsdiff.data import entries_of, normalise_freq
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, Series, named_entries
+from tsdiff.data.statics import refuse_other_codes
 from tsdiff.data.unused import told_unused
 from tsdiff.faces.calls import ModelCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import (
     read_horizon,
+    read_names,
     read_sampling,
     refuse_several,
     replacing,
@@ -83,6 +85,16 @@ class TSDiffPredictor(ModelCalls):
     def freq(self) -> str:
         """Frequency of the series."""
         return self.model.config.freq
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """The columns of a table that were its covariates in training, in their order; none where that is not known."""
+        return self.model.covariate_names
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """The values that the codes of its static categories stood for in training, by column, where that is known."""
+        return self.model.vocabulary
 
     def with_sampling(self, **changes: Any) -> TSDiffPredictor:
         """The same model, sampled differently; takes the fields of `Sampling`.
@@ -157,6 +169,7 @@ class TSDiffPredictor(ModelCalls):
                 f"predict does not take {', '.join(kwargs)}, only num_samples; sampling settings go to `with_sampling`"
             )
         num_samples = checked(Count, num_samples=num_samples)
+        refuse_other_codes(dataset, self.model.vocabulary)
         entries = told_bounds(told_left_out(dataset, [self]), self.sampling)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
         if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:
@@ -327,7 +340,7 @@ class TSDiffPredictor(ModelCalls):
         with replacing(Path(path)) as made:
             self.model.save_pretrained(made)
             write_kind(made, self)
-            write_settings(made, self.sampling, self.prediction_length)
+            write_settings(made, self.sampling, self.prediction_length, self.model)
 
     @classmethod
     def deserialize(
@@ -366,6 +379,7 @@ class TSDiffPredictor(ModelCalls):
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         refuse_several(folder)
         model = TSDiff.from_pretrained(folder, custom)
+        read_names(folder, model)
         return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))
 
 

@@ -21,7 +21,7 @@ from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.report import Report
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry
-from tsdiff.ensemble import joined
+from tsdiff.ensemble import joined, same_names
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import replacing, write_kind
@@ -94,6 +94,16 @@ class AutoPredictor(FrameCalls):
         """What the members need of a series, all of them together."""
         found = max((model.config for model in self.models), key=_needs, default=None)
         return found or WindowConfig(self.freq, self.prediction_length, self.prediction_length)
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with covariates."""
+        return same_names(self.models)
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """See `TSDiffPredictor`; of the member that was trained with categories."""
+        return next((one.vocabulary for one in self.models if one.vocabulary), {})
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{one.share:.2f} {one.name}" for one in self.members)

@@ -33,6 +33,7 @@ from tsdiff.data.known import Names, listed, series_to_learn
 from tsdiff.estimator import HELD_OUT, TSDiffEstimator
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.fitting.chosen import averaging
+from tsdiff.fitting.starting import name_inputs
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 
@@ -277,6 +278,7 @@ class _Search:
         self.steps["train_steps"] = given
         with _few_values():
             made = estimator.train(self.train, progress=self.progress, hold_out=True, callbacks=[limit])
+        name_inputs(made.model, self.series)
         return (
             made,
             f"{given} steps" if limit.ended is None else f"{limit.ended} of {given} steps, for the time was over",

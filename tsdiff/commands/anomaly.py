@@ -15,7 +15,7 @@ from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import Job, load_job, predictor_for
 from tsdiff.commands.options import Anomaly
-from tsdiff.data import Entry, candidate_seasons
+from tsdiff.data import Entry, Stamp, candidate_seasons
 from tsdiff.data.entries import counted, read_series
 from tsdiff.data.series import summarised
 from tsdiff.model.model import TSDiff
@@ -68,6 +68,7 @@ class Watch:
         season: of the series.
         scored: steps at the end of each: reference and held out.
         known: steps before those that are scored, at most.
+        stamp: which day of their period the timestamps name.
     """
 
     entries: list[Entry]
@@ -75,6 +76,7 @@ class Watch:
     season: int
     scored: int
     known: int = 0
+    stamp: Stamp = "start"
 
 
 def load_watch_job(options: Anomaly) -> Job:
@@ -103,7 +105,7 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings:
             f"scored are the last {scored} of {longest} steps: {held_out} held out, and {wanted} before "
             f"them that tell the threshold; --reference {longest - held_out} scores all"
         )
-    return Watch(entries, held_out, candidate_seasons(job.series.freq)[0], scored, known)
+    return Watch(entries, held_out, candidate_seasons(job.series.freq)[0], scored, known, job.series.stamp)
 
 
 def tail(entry: Entry, steps: int) -> Entry:
@@ -124,7 +126,8 @@ def all_scores(
     season = watched.season
     if isinstance(settings, ForecastScoring):
         settings = replace(settings, last=last)
-    model = [one.comparable(watched.held_out) for one in anomaly_scores(predictor, entries, settings)]
+    found = [replace(one, stamp=watched.stamp) for one in anomaly_scores(predictor, entries, settings)]
+    model = [one.comparable(watched.held_out) for one in found]
     simple = {
         f"seasonal naive ({season})": lambda target: seasonal_naive_scores(target, season),
         f"seasonal median ({season})": lambda target: seasonal_median_scores(target, season),
@@ -226,12 +229,12 @@ def write_results(
     score_seconds = time.perf_counter() - started
     thresholds = thresholds_of(scores, watched.held_out, quantile)
     model, limit = scores["TSDiff"], thresholds["TSDiff"]
-    frame = anomalies_to_frame(model, limit, job.series.stamp)
+    frame = anomalies_to_frame(model, limit)
     origin = job.series.origin
     write_csv(output / "scores.csv", origin.restored(frame))
-    found = stretches_to_frame(model, limit, job.series.stamp)
+    found = stretches_to_frame(model, limit)
     write_csv(output / "anomalies.csv", origin.restored(found, times=("first", "last")))
-    plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold", stamp=job.series.stamp)
+    plot_anomalies(model, limit, output / "anomalies.png", title="Scores above the threshold")
     late = sum(len(stretches(limit.exceeded(one)[-watched.held_out :])) for one in model)
     show(
         f"{counted(len(found), 'stretch', 'stretches')} of {len(model)} series above the threshold, the {quantile:g} "

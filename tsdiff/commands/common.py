@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_text
 from tsdiff.commands.groups import Covariates, Model, Series, Untrained
+from tsdiff.commands.matching import Forecaster as Forecaster
+from tsdiff.commands.matching import known_categories, match_features, refuse_other_order, saved_forecaster
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine, Synthesize
 from tsdiff.commands.trained import trained_predictor
 from tsdiff.data import (
@@ -31,11 +33,11 @@ from tsdiff.data import (
     split_windows,
     unsplit,
 )
-from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import counted
 from tsdiff.data.series import summarised
 from tsdiff.estimator import DEFAULT_TRAINING, TSDiffEstimator
 from tsdiff.fitting.chosen import FEW_VALUES, few
+from tsdiff.fitting.starting import name_inputs
 from tsdiff.model.beside import AUTO
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
@@ -44,7 +46,6 @@ from tsdiff.windows.config import ANY_FREQ
 if TYPE_CHECKING:
     from tsdiff.automatic import AutoPredictor
 
-Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
 F = TypeVar("F", TSDiffPredictor, "AutoPredictor")
 BUNDLED_MODEL = "default"
 DECIDED: Mapping[str, Any] = {"counts": True, "nonnegative": True}
@@ -116,6 +117,7 @@ def load_job(
             item_id=options.item_id,
             timestamp=options.timestamp,
             **options.covariates,
+            **known_categories(options),
         )
         if series.layout.channels:
             raise ConfigError(
@@ -195,7 +197,7 @@ def _saved_horizon(options: Series) -> int | None:
     model = getattr(options, "model", None)
     if model is None:
         return None
-    saved = _saved(model) if isinstance(options, Forecast) else TSDiffPredictor.from_pretrained(model)
+    saved = saved_forecaster(model) if isinstance(options, Forecast) else TSDiffPredictor.from_pretrained(model)
     return None if saved.config.awaits_freq else saved.prediction_length
 
 
@@ -231,15 +233,6 @@ def _refuse_unobserved(split: WindowSplit, horizon: int, covariates: str) -> Non
         )
 
 
-def _saved(model: str, device: str | None = None) -> Forecaster:
-    """What `TSDiffPredictor` or `AutoPredictor` left in a folder, or a bundled model."""
-    if (Path(model) / AUTO).is_file():
-        from tsdiff.automatic import AutoPredictor  # loads gluonts.torch
-
-        return AutoPredictor.from_pretrained(model, device)
-    return TSDiffPredictor.from_pretrained(model, device=device)
-
-
 def forecaster_for(job: Job, options: Forecast, sampling: Mapping[str, Any]) -> tuple[Forecaster, float]:
     """What forecasts: the model that the user names, fine-tuned, trained, or chosen within --budget; and seconds of
     training."""
@@ -249,7 +242,7 @@ def forecaster_for(job: Job, options: Forecast, sampling: Mapping[str, Any]) -> 
     if options.minutes is not None:
         return fine_tuned_predictor(job, options, str(chosen), options.minutes, sampling)
     if chosen is not None and (Path(chosen) / AUTO).is_file():
-        return _fitting(chosen, _saved(chosen, options.device).with_sampling(**sampling), job), 0.0
+        return _fitting(chosen, saved_forecaster(chosen, options.device).with_sampling(**sampling), job), 0.0
     return predictor_for(job, options, sampling)
 
 
@@ -264,6 +257,8 @@ def _chosen_forecaster(
     started = time.perf_counter()
     settings = AutoSettings(cpu_minutes=minutes, seed=options.seed_or_zero)
     made = auto(job.split.train, job.prediction_length, model=found, settings=settings)
+    for one in made.models:
+        name_inputs(one.model, job.series)
     seconds = time.perf_counter() - started
     show(str(made.report))
     write_text(options.output / "candidates.md", f"{made.report}\n")
@@ -364,36 +359,5 @@ def _fitting(path: str, predictor: F, job: Job) -> F:
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
     match_features(path, predictor, job.series.layout)
+    refuse_other_order(path, predictor, job.series)
     return predictor.with_horizon(job.prediction_length)
-
-
-def match_features(
-    path: str, predictor: Forecaster, layout: Layout, options: tuple[str, str] = ("--dynamic", "--static")
-) -> None:
-    """Refuse a model that takes other features than the data has; those that it takes none of are left out, and said.
-
-    Args:
-        path: of the model.
-        predictor: the model.
-        layout: of the data.
-        options: by which the command line names columns of dynamic and of static features.
-    """
-    config, (dynamic, static) = predictor.config, options
-    kinds = (
-        ("dynamic covariates", config.dynamic_features, layout.dynamic, dynamic),
-        ("static categories", len(config.categories), layout.categories, static),
-        ("static numbers", config.static_features, layout.reals, static),
-    )
-    for kind, takes, has, option in kinds:
-        if takes and takes != has:
-            raise ConfigError(
-                f"{path} takes {takes} {kind}, the data has {has}; name the columns of a table by {option}, give a "
-                "folder that holds them, or take another model"
-            )
-    unused = [
-        f"{has} {kind}"
-        for kind, takes, has, _ in kinds
-        if has > takes and not (kind == kinds[0][0] and predictor.sampling.covariates)
-    ]
-    if unused:
-        note(f"{path} takes no such features, and the data's {', '.join(unused)} are left out; to use them, train anew")

@@ -8,7 +8,7 @@ from typing import Any
 from shared.console.command import claim_output, note, prepare
 from shared.errors import ConfigError
 from shared.files.settings import change
-from tsdiff.commands.common import match_features
+from tsdiff.commands.matching import match_features
 from tsdiff.commands.options import Evaluate
 from tsdiff.commands.train import Named, experiment_of, read_data, score, trained, write_scores
 from tsdiff.experiment.experiment import Experiment, ExperimentData

@@ -72,11 +72,12 @@ def real_pair(job: Job, length: int, wanted: int) -> tuple[list[Entry], list[Ent
     else:
         found = count_windows(train, length)
         remedy = (
-            "shorten --context-length" if job.model is None else "leave --model out, to train one of shorter windows,"
+            "shorten --context-length," if job.model is None else "leave --model out, to train one of shorter windows,"
         )
         raise DataError(
             f"the series have {found} different windows of {length} steps without missing values; "
-            f"a comparison needs {2 * SMALLEST}: {remedy} or give longer series"
+            f"a comparison needs {2 * SMALLEST}: {remedy} give longer series, or "
+            "fill their gaps first (tsdiff impute)"
         )
     if count < wanted:
         note(f"{count} windows are compared, the series have no more")

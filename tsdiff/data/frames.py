@@ -183,6 +183,7 @@ def series_from_frame(
         labels=None if item_id is None else _labels(column_of(frame, item_id), parts),
         zone=zone,
         ahead=_known_ahead(frame, used, len(targets), {item_id, name, *targets, *dynamic, *static}),
+        dynamic=tuple(map(str, dynamic)),
     )
     return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary, origin)
 

@@ -161,10 +161,27 @@ def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str], remedy: s
     """Note columns of a long frame that nothing is made of, and what makes something of them."""
     used = {names.id_column, names.timestamp_column, names.target, *beside}
     columns = with_levels(df, names.id_column, names.timestamp_column).columns
-    unused = [repr(name) for name in columns if name not in used]
+    unused = [name for name in columns if name not in used]
     if unused and names.target is not None:
-        more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-        tell(f"columns {', '.join(unused[:10])}{more} are not used; {remedy}")
+        tell(f"{unused_columns(unused)}; {remedy}")
+
+
+def unused_columns(names: Sequence[Any]) -> str:
+    """That nothing is made of some columns, for messages."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"columns {', '.join(map(repr, names[:10]))}{more} are not used"
+
+
+def in_order(columns: list[str], trained: Sequence[str]) -> list[str]:
+    """Covariates in the order of those that a model was trained with, by name; others as they are, which is noted."""
+    by_name = {str(name): name for name in columns}
+    if len(by_name) != len(trained) or list(by_name) == list(trained):
+        return columns
+    if by_name.keys() == set(trained):
+        return [by_name[name] for name in trained]
+    pairs = [f"{given!r} for {name!r}" for given, name in zip(columns, trained, strict=True) if str(given) != name]
+    tell(f"this model was trained with other covariates, and takes {', '.join(pairs)}; is that right?")
+    return columns
 
 
 def future_columns(future_df: Any, names: Names) -> list[str]:
@@ -265,7 +282,8 @@ def with_covariates(
     for line in summarised(repaired):
         tell(line)
     _tell_without_past(entries, columns)
-    return replace(series, entries=entries)
+    origin = series.origin if past else replace(series.origin, dynamic=tuple(map(str, columns)))
+    return replace(series, entries=entries, origin=origin)
 
 
 def _tell_infinite(covariates: Mapping[str, np.ndarray]) -> None:

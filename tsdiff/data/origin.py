@@ -73,6 +73,7 @@ class Origin:
         labels: Its ids, in their own dtype, by the names of the series; None where it had none.
         zone: Of its timestamps.
         ahead: Its columns of numbers that nothing was made of, and that are known in the rows after the last values.
+        dynamic: Its columns of covariates, in the order of feat_dynamic_real's rows.
     """
 
     item_id: str = "item_id"
@@ -81,6 +82,7 @@ class Origin:
     labels: pd.Series | None = field(default=None, compare=False)
     zone: Zone = field(default_factory=Zone)
     ahead: tuple[str, ...] = field(default=(), compare=False)
+    dynamic: tuple[str, ...] = field(default=(), compare=False)
 
     def restored(self, frame: pd.DataFrame, times: Sequence[str] = ("timestamp",)) -> pd.DataFrame:
         """A table of results in the terms of the source.

@@ -9,9 +9,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from tsdiff.data.columns import column_of
 from tsdiff.data.covariates import CATEGORIES, REALS
+
+
+def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]]) -> None:
+    """Refuse series of a table whose categories are coded in another way than those that a model was trained on.
+
+    Args:
+        data: what is to be forecast; what is no `SeriesSet` of a table tells nothing.
+        vocabulary: the model's; empty where it is not known.
+
+    Raises:
+        ConfigError: another one.
+    """
+    given = getattr(data, "vocabulary", None)
+    if not vocabulary or not given:
+        return
+    same = list(given) == list(vocabulary)
+    if not same or any(tuple(words) != tuple(vocabulary[name][: len(words)]) for name, words in given.items()):
+        raise ConfigError(
+            f"the categories of {', '.join(map(repr, given))} have other codes than those of {', '.join(vocabulary)} "
+            "that the model was trained with; read the table by load_dataset(…, static=[…], "
+            "vocabulary=predictor.vocabulary)"
+        )
 
 
 @dataclass(frozen=True)

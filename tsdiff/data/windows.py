@@ -11,6 +11,7 @@ from gluonts.dataset.split import AbstractBaseSplitter, OffsetSplitter, TestData
 from shared.checks import Count, Natural, checked
 from tsdiff.data.entries import Entry, EntrySequence
 from tsdiff.data.frequency import quiet
+from tsdiff.data.origin import Origin
 from tsdiff.data.series import refuse_if_empty
 
 _MOST_EACH = 6
@@ -183,6 +184,8 @@ class Cut(EntrySequence):
 
     def __init__(self, entries: Sequence[Entry], places: Sequence[int], steps: int = 0):
         self._entries, self._places, self._splitter = entries, places, OffsetSplitter(-steps) if steps else None
+        self.origin = getattr(entries, "origin", Origin())
+        self.vocabulary: dict[str, tuple[str, ...]] = getattr(entries, "vocabulary", {})
 
     def __len__(self) -> int:
         return len(self._places)

@@ -176,6 +176,11 @@ class ModelCalls(FrameCalls):
         """
         check_sampling(sampling, of_frames=True)
         checked(tuple[Chance, ...], quantile_levels=quantile_levels)
+        if self.config.dynamic_features:
+            raise ConfigError(
+                f"this model takes {self.config.dynamic_features} covariates, which impute_df does not; call `impute` "
+                "with GluonTS entries that have them as feat_dynamic_real (tsdiff.data.load_dataset(df, dynamic=[…]))"
+            )
         self._check_covariates(0, self.prediction_length)
         id_column = item_id if id_column is None else id_column
         names = Names(id_column, timestamp if timestamp_column is None else timestamp_column, target).of(df)

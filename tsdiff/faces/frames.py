@@ -18,7 +18,7 @@ from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import shifted
-from tsdiff.data.known import Names, future_columns, listed, read_frame, tell_unused, with_covariates
+from tsdiff.data.known import Names, future_columns, in_order, listed, read_frame, tell_unused, with_covariates
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
@@ -58,6 +58,9 @@ class FrameCalls(JointCalls):
         @property
         def freq(self) -> str: ...
 
+        @property
+        def covariate_names(self) -> tuple[str, ...]: ...
+
         def adapted(self, freq: str, prediction_length: int) -> Self: ...
 
         def with_sampling(self, **changes: Any) -> Self: ...
@@ -92,7 +95,7 @@ class FrameCalls(JointCalls):
                 columns that `df` has too; of a wide frame times and columns, the same for all series. A model that
                 takes none is helped by a regression of each series on them, where that lowers the error of the
                 series' own past, held out in parts (`tsdiff.tasks.covariates`). One that was trained with
-                them takes the columns in their order.
+                them takes the columns by the names that they had then, and others in their order.
             past_covariates: columns, or one column, of `df` of which the future is not known. Of a model that takes no
                 covariates they enter the same regression by what they were a horizon and whole seasons before.
             id_column, timestamp_column, target: None finds "item_id" or "unique_id"; "timestamp", "time", "date", "ds",
@@ -261,6 +264,7 @@ class FrameCalls(JointCalls):
         if future_df is not None:
             found = names.of(df)
             columns, names = future_columns(future_df, found), replace(names, id_column=found.id_column)
+        columns = in_order(columns, self.covariate_names)
         beside = [*columns, *past]
         names = names.of(df, beside)
         series = self._read(df, names, freq, beside)

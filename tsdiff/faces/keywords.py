@@ -67,6 +67,7 @@ _OF_FRAMES = {
     "timestamp": "timestamp_column",
     "target_col": "target",
     "level": "quantile_levels",
+    "levels": "quantile_levels",
     "quantiles": "quantile_levels",
     "n_windows": "windows",
     "step_size": "step",

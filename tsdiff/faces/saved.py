@@ -19,6 +19,7 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.files.settings import dataclass_from
 from tsdiff.model.beside import AUTO, ENSEMBLE, HORIZON, KIND, SAMPLING
+from tsdiff.model.model import TSDiff
 from tsdiff.sampling.settings import Sampling
 
 _SEVERAL = {AUTO: "tsdiff.automatic.AutoPredictor", ENSEMBLE: "tsdiff.ensemble.EnsemblePredictor"}
@@ -33,10 +34,15 @@ def write_kind(folder: Path, predictor: Predictor) -> None:
     write_json(folder / KIND, told)
 
 
-def write_settings(folder: Path, sampling: Sampling, prediction_length: int) -> None:
-    """Write them beside the model."""
+def write_settings(folder: Path, sampling: Sampling, prediction_length: int, model: TSDiff | None = None) -> None:
+    """Write them beside the model, and what its table called covariates and categories where that is known."""
     write_json(folder / SAMPLING, asdict(sampling))
-    write_json(folder / HORIZON, {"prediction_length": prediction_length})
+    about: dict[str, Any] = {"prediction_length": prediction_length}
+    if model is not None and model.covariate_names:
+        about["covariates"] = model.covariate_names
+    if model is not None and model.vocabulary:
+        about["categories"] = model.vocabulary
+    write_json(folder / HORIZON, about)
 
 
 def replacing(folder: Path, own: str = WEIGHTS) -> AbstractContextManager[Path]:
@@ -81,6 +87,35 @@ def read_horizon(folder: Path) -> int | None:
             "delete it to take the model's"
         )
     return steps
+
+
+def read_names(folder: Path, model: TSDiff) -> None:
+    """Tell a model what its table called covariates and categories, where the folder does.
+
+    Raises:
+        CheckpointError: damaged.
+    """
+    path = folder / HORIZON
+    about = _read(path) if path.is_file() else {}
+    covariates, categories = about.get("covariates", []), about.get("categories", {})
+    count, sizes = model.config.dynamic_features, model.config.categories
+    if not _texts(covariates) or len(covariates) not in (0, count):
+        raise CheckpointError(
+            f"{path}: covariates={covariates!r} are not the names of the {count} that the model takes; delete them, "
+            "and their order is not checked"
+        )
+    known = isinstance(categories, dict) and all(_texts(words) for words in categories.values())
+    if not known or tuple(map(len, categories.values())) not in ((), sizes):
+        raise CheckpointError(
+            f"{path}: categories={categories!r} are not the values of categories of sizes {list(sizes)}, which the "
+            "model takes; delete them, and codes are not checked"
+        )
+    model.covariate_names = tuple(covariates)
+    model.vocabulary = {name: tuple(words) for name, words in categories.items()}
+
+
+def _texts(values: Any) -> bool:
+    return isinstance(values, list) and all(type(one) is str for one in values)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,9 +12,19 @@ from shared.errors import ConfigError
 from shared.flow_maps import FlowMapSetting
 from shared.flow_maps.start import apart, as_map, check_map, start_map
 from shared.random import derive_seed
+from tsdiff.data.origin import Origin
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
 from tsdiff.windows.source import WindowSource
+
+
+def name_inputs(model: TSDiff, data: Any) -> None:
+    """Tell a model what the table that its series came from, if it was one, called covariates and categories."""
+    origin, vocabulary = getattr(data, "origin", None), getattr(data, "vocabulary", None)
+    if isinstance(origin, Origin) and model.config.dynamic_features:
+        model.covariate_names = origin.dynamic
+    if isinstance(vocabulary, dict) and model.config.categories:
+        model.vocabulary = dict(vocabulary)
 
 
 def new_model(

@@ -66,6 +66,10 @@ class TSDiff(ShortName, nn.Module):
     Attributes:
         weighing: of the simple forecasts that anchors are made of, where the model has one of its own, as a fine-tuned
             one; None for the bundled one.
+        covariate_names: of the columns of a table that its dynamic features were in training, in their order; empty
+            where that is not known.
+        vocabulary: the values that the codes 0, 1, … of its static categories stood for, by column; empty where that is
+            not known.
     """
 
     statistics_values: Tensor
@@ -79,6 +83,8 @@ class TSDiff(ShortName, nn.Module):
         self.sde: SDE = config.path
         self.denoiser = Denoiser(Network(config), self.sde, config.output)
         self.weighing: Weighing | None = None
+        self.covariate_names: tuple[str, ...] = ()
+        self.vocabulary: dict[str, tuple[str, ...]] = {}
         features = config.static_features + config.dynamic_features
         self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
         self.register_buffer("feature_values", torch.tensor([[0.0], [1.0]], dtype=torch.float64).repeat(1, features))

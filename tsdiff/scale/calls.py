@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from shared.checks import Count, Level, checked
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.scale import Report, Unit, run
 from shared.scale.places import Folder, folder_of
@@ -18,7 +19,7 @@ from shared.scale.run import Where
 from shared.scale.units import named_for_workers
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry, entries_of, named_entries
-from tsdiff.data.known import Names
+from tsdiff.data.known import Names, listed, unused_columns
 from tsdiff.data.tables import UNREADABLE
 from tsdiff.evaluation.metrics import TABLE_LEVELS
 from tsdiff.model.model import BUNDLED
@@ -93,7 +94,7 @@ def forecast(
         future: Parquet of covariates that are known for the prediction_length steps after each series: ids, times, and
             columns that `data` has too (`tsdiff.scale.units.Future`); what they are for, see
             `TSDiffPredictor.predict_df`, of whose future_df they are the rows. Entries bring theirs themselves.
-        past_covariates: columns of `data` of which the future is not known.
+        past_covariates: columns, or one column, of `data` of which the future is not known.
         quantile_levels: the columns of the result.
         common: see `Common` and `Drawn`; engine, workers, address, progress: see `shared.scale.run.run`.
 
@@ -107,7 +108,7 @@ def forecast(
         CheckpointError: no such model.
         MissingPackageError: without the extra "scale".
     """
-    past = tuple(past_covariates)
+    past = tuple(listed(past_covariates))
     job = _Job(data, output, common, ahead=True, past=past, future=future)
     levels = tuple(checked(tuple[Level, ...], quantile_levels=quantile_levels))
     return job.run("forecasting", Forecasting(**job.settings, quantile_levels=levels, past_covariates=past))
@@ -170,6 +171,11 @@ class _Job:
             for read in (data, future):
                 _refuse_among(self._output, read)
             tables = Tables(data, columns, past, future)
+            if ahead and tables.unused:
+                tell(
+                    f"{unused_columns(tables.unused)}; what is known of the future goes into future (--future-data), "
+                    "too, what is not into past_covariates (--past-covariate)"
+                )
             names: Names | None = tables.names
             self._units: Callable[[int], Iterator[Unit]] = tables.units
             first: Callable[[], dict[str, Part]] = partial(_first_of, tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from tsdiff.data.tables import UNREADABLE
 
 Address = str | os.PathLike[str]
 """A folder or a file, or what fsspec knows: "s3://bucket/sales"."""
+
+
+_INDEX = r"__index_level_\d+__"
+"""What pandas calls an index without a name in Parquet."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class Tables:
     Attributes:
         names: all of them.
         columns: of covariates, those of the future first.
+        unused: its other columns, but for those in the names of folders.
 
     Raises:
         DataError: nothing is there, no Parquet, or no column of ids, times, values or covariates.
@@ -129,6 +135,8 @@ class Tables:
                 f"{self.address} has no column that names the series (item_id or unique_id); say which does by "
                 "id_column=…"
             )
+        beside = {*named, *_of_folders(self._files)}
+        self.unused = tuple(name for name in frame.columns if name not in beside and not re.fullmatch(_INDEX, name))
 
     def units(self, size: int) -> Iterator[Unit]:
         """Units of `size` series, file by file in the order of their paths, the series of each as they first occur.

@@ -185,3 +185,18 @@ def test_periods_keep_their_own_frequency():
 def test_times_beyond_what_pandas_counts_are_refused(stamps):
     with pytest.raises(DataError, match="outside the years 1678 to 2261"):
         series_from_frame(pd.DataFrame({"timestamp": stamps, "target": 1.0}))
+
+
+def test_weeks_of_iso_8601_are_dates():
+    mondays = pd.date_range("2020-12-14", periods=8, freq="W-MON")  # 2020 has a week 53
+    values = np.arange(8.0)
+    wanted = series_from_frame(pd.DataFrame({"timestamp": mondays, "target": values}))
+    for form in ("%G-W%V", "%GW%V", " %G-W%V-1 "):
+        found = series_from_frame(pd.DataFrame({"timestamp": mondays.strftime(form), "target": values}))
+        assert (found.freq, found.stamp, found[0]["start"]) == (wanted.freq, wanted.stamp, wanted[0]["start"])
+    days = pd.date_range("2024-12-27", periods=8)
+    (entry,) = series_from_frame(pd.DataFrame({"timestamp": days.strftime("%GW%V%u"), "target": np.arange(8.0)}))
+    assert entry["start"] == pd.Period("2024-12-27", freq="D")
+    odd = pd.DataFrame({"timestamp": ["2021-W52", "2021-W53", "2022-W01"], "target": 1.0})
+    with pytest.raises(DataError, match="'2021-W53' is no week of its year"):
+        series_from_frame(odd)

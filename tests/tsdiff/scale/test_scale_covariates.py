@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from tests.tsdiff.scale.tables import DRAWS, TOGETHER, frame, write
 from tests.tsdiff.scale.test_scale import forecast
@@ -102,3 +104,16 @@ def test_covariates_that_cannot_be_are_told(tmp_path: Path):
         forecast(data, tmp_path / "out", future=tmp_path / "other")
     with pytest.raises(ConfigError, match="feat_dynamic_real"):
         forecast(load_dataset(past[["item_id", "timestamp", "target"]]), tmp_path / "out", future=data)
+
+
+def test_columns_that_nothing_is_made_of_are_told_and_one_covariate_needs_no_list(tmp_path: Path):
+    past, _ = cut(known(2))
+    data = write(tmp_path / "data", {"region=north/a": past})
+    with pytest.warns(Note, match=r"columns 'price', 'visits' are not used; .* future .*past_covariates"):
+        forecast(data, tmp_path / "without")
+    with pytest.warns(Note, match="columns 'price' are not used"):
+        forecast(data, tmp_path / "one", past_covariates="visits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        forecast(data, tmp_path / "list", past_covariates=["visits", "price"])
+        scale.anomaly(data, tmp_path / "scored", engine="local", prediction_length=3)

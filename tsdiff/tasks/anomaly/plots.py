@@ -15,6 +15,7 @@ from tsdiff.data.frequency import quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation.plots import ACTUAL, FORECAST, GRID, check_picture, draw_values, dress_times, save_picture
 from tsdiff.tasks.anomaly.scores import SeriesScores, Thresholds, stretches
+from tsdiff.tasks.anomaly.thresholds import checked_thresholds, listed_scores
 
 _FLAG, _TRUTH = "#d1495b", "#edae49"
 
@@ -27,7 +28,7 @@ def plot_anomalies(
     labels: Sequence[np.ndarray] | None = None,
     max_series: int = 4,
     title: str | None = None,
-    stamp: Stamp = "start",
+    stamp: Stamp | None = None,
 ) -> None:
     """Draw each series with its anomalous stretches shaded, and its score with the threshold beneath.
 
@@ -40,13 +41,14 @@ def plot_anomalies(
         labels: (length,) of bool for each series, known anomalies, shaded behind.
         max_series: series at most.
         title: a line above the panels.
-        stamp: which day of their period timestamps name (`SeriesSet.stamp`).
+        stamp: which day of their period timestamps name, in place of the scores' own.
 
     Raises:
         DataError: nothing to draw, or labels that do not match the scores.
-        ConfigError: `max_series` is below 1, or the picture's suffix is unknown.
+        ConfigError: what are no scores or thresholds; `max_series` is below 1, or the picture's suffix is unknown.
     """
     check_picture(path, max_series=max_series)
+    scores, thresholds = listed_scores(scores), checked_thresholds(thresholds)
     drawable = [place for place, result in enumerate(scores) if np.isfinite(result.score).any()]
     if not drawable:
         raise DataError("there is no scored series to draw")
@@ -69,9 +71,14 @@ def plot_anomalies(
 
 
 def _panel(
-    above: Axes, below: Axes, result: SeriesScores, thresholds: Thresholds, known: np.ndarray | None, stamp: Stamp
+    above: Axes,
+    below: Axes,
+    result: SeriesScores,
+    thresholds: Thresholds,
+    known: np.ndarray | None,
+    stamp: Stamp | None,
 ) -> None:
-    times, limit = to_timestamps(result.index(), stamp), thresholds.of(result.item_id)
+    times, limit = to_timestamps(result.index(), stamp or result.stamp), thresholds.of(result.item_id)
     for axes in (above, below):
         if known is not None:
             _shade(axes, times, known, _TRUTH, 0.35, "injected anomaly")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, Unpack
 
@@ -20,6 +20,7 @@ from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.anomaly.scored import SeriesScores as SeriesScores
 from tsdiff.tasks.anomaly.thresholds import Thresholds as Thresholds
 from tsdiff.tasks.anomaly.thresholds import against_recent as against_recent
+from tsdiff.tasks.anomaly.thresholds import checked_thresholds, listed_scores
 from tsdiff.tasks.anomaly.thresholds import fit_thresholds as fit_thresholds
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, refuse_conditional, series_likelihoods
 from tsdiff.windows.anchors import seasons_of
@@ -32,6 +33,10 @@ ScoringSettings = ForecastScoring | LikelihoodSettings
 DEFAULT_SCORING = LikelihoodSettings(method="elbo", levels=8, log_snr_end=1.0)
 """Down to noise of e^{-1} = 0.37 network units: below it the network copies what it sees, whatever it is
 (`benchmarks/anomaly.py` compares others). Of models without anchors; others are scored by `ForecastScoring()`."""
+
+
+_INSTEAD = {"id_column": "item_id", "id_col": "item_id", "timestamp_column": "timestamp", "time_col": "timestamp"}
+"""What others call the columns of a frame, `predict_df` among them."""
 
 
 class HoldsModel(Protocol):
@@ -108,12 +113,14 @@ def anomaly_scores(
     model = model if isinstance(model, TSDiff) else model.model
     settings = settings or scoring(usual_method(model))
     _refuse_unsuited(model, settings)
+    _refuse_options(columns)
     entries: Iterable[Entry]
     dated: dict[str, Any] = {}
     if isinstance(data, pd.DataFrame):
         series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
-        entries, dated = series, {"stamp": series.stamp, "zone": series.origin.zone}
+        origin = series.origin
+        entries, dated = series, {"stamp": series.stamp, "zone": origin.zone, "labels": origin.labels}
     else:
         entries = [dict(data)] if isinstance(data, Mapping) else data
     read = (observed_series(entry, model.config, name) for name, entry in named_entries(entries))
@@ -121,6 +128,19 @@ def anomaly_scores(
     if not any(np.isfinite(result.score).any() for result in results):
         raise DataError(f"none of {len(results)} series could be scored: {_why_none(model, settings)}")
     return results
+
+
+def _refuse_options(columns: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what names no column; the message tells ours."""
+    for name, value in columns.items():
+        if name == "freq":
+            raise ConfigError(f"freq={value!r}: the model's is taken; predictor.adapted({value!r}, 24) changes it")
+        if name not in Columns.__annotations__:
+            ours = _INSTEAD.get(name)
+            known = ", ".join(Columns.__annotations__)
+            raise ConfigError(
+                f"{name}={value!r}: " + (f"use {ours}=…" if ours else f"no such option; there are {known}")
+            )
 
 
 def _refuse_unsuited(model: TSDiff, settings: ScoringSettings) -> None:
@@ -146,12 +166,17 @@ def _why_none(model: TSDiff, settings: ScoringSettings) -> str:
 def anomalies_to_frame(
     scores: Iterable[SeriesScores], thresholds: Thresholds | None = None, stamp: Stamp | None = None
 ) -> pd.DataFrame:
-    """A long frame: item_id, timestamp (`SeriesScores.times`), value (value_0, value_1, … with several channels),
-    score, and, with thresholds, threshold and anomaly (bool).
+    """A long frame: item_id (as the frame that was scored has it), timestamp (`SeriesScores.times`), value (value_0,
+    value_1, … with several channels), score, and, with thresholds, threshold and anomaly (bool).
 
     Steps without a score keep their row, with an empty score, and are no anomaly.
+
+    Raises:
+        ConfigError: no scores, or no thresholds.
+        DataError: no series.
     """
-    frames = []
+    frames, scores = [], listed_scores(scores)
+    thresholds = None if thresholds is None else checked_thresholds(thresholds)
     for result in scores:
         columns: dict[str, Any] = {
             "item_id": result.item_id,
@@ -164,7 +189,15 @@ def anomalies_to_frame(
         frames.append(pd.DataFrame(columns))
     if not frames:
         raise DataError("there is no series to make a frame of")
-    return pd.concat(frames, ignore_index=True)
+    return _with_ids(pd.concat(frames, ignore_index=True), scores)
+
+
+def _with_ids(frame: pd.DataFrame, scores: Sequence[SeriesScores]) -> pd.DataFrame:
+    """Results with the ids of the one frame that was scored, in their own dtype."""
+    labels = scores[0].labels if scores else None
+    if labels is None or not len(frame) or any(one.labels is not labels for one in scores):
+        return frame
+    return frame.assign(item_id=labels.loc[frame["item_id"]].array)
 
 
 def _values(target: np.ndarray) -> dict[str, np.ndarray]:
@@ -178,6 +211,7 @@ def stretches_to_frame(
     largest score, threshold; the largest excess over the threshold first."""
     columns = ["item_id", "first", "last", "steps", "score", "threshold"]
     rows: list[tuple[Any, ...]] = []
+    scores, thresholds = listed_scores(scores), checked_thresholds(thresholds)
     for result in scores:
         times, limit = result.times(stamp), thresholds.of(result.item_id)
         rows += [
@@ -185,7 +219,7 @@ def stretches_to_frame(
             for first, end in stretches(thresholds.exceeded(result))
         ]
     rows.sort(key=lambda row: row[5] - row[4])
-    return pd.DataFrame(rows, columns=columns)
+    return _with_ids(pd.DataFrame(rows, columns=columns), scores)
 
 
 def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesScores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,11 +43,40 @@ class Thresholds:
         return np.nan_to_num(result.score, nan=-np.inf) > self.of(result.item_id)
 
 
+def listed_scores(scores: Any) -> list[SeriesScores]:
+    """Scores of several series as a list.
+
+    Raises:
+        ConfigError: those of one series by itself, or something else.
+    """
+    if isinstance(scores, SeriesScores):
+        raise ConfigError(f"scores of the series {scores.item_id!r} by itself: give a list, [scores]")
+    made = list(scores) if isinstance(scores, Iterable) else [scores]
+    for one in made:
+        if not isinstance(one, SeriesScores):
+            raise ConfigError(f"scores hold {type(one).__name__}: need what anomaly_scores gives")
+    return made
+
+
+def checked_thresholds(thresholds: Any) -> Thresholds:
+    """Thresholds, if they are some.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    if not isinstance(thresholds, Thresholds):
+        raise ConfigError(
+            f"thresholds={thresholds!r}: need those of fit_thresholds(scores); one number for all series is "
+            "Thresholds(0.995, number, {})"
+        )
+    return thresholds
+
+
 def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995, later: bool = False) -> Thresholds:
     """Thresholds from the scores of data that is taken to be ordinary, such as the training data.
 
     Args:
-        scores: of the data.
+        scores: of the data; those with the same item_id, as of rolling windows, are of one series.
         quantile: of the scores of each series, and of all.
         later: the thresholds are for steps that follow these in the same series, not for these themselves. Then scores
             of steps before two seasons were known, which are smaller, are left out where a hundred others remain; make
@@ -55,12 +85,14 @@ def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995, late
             with the error that so few leave: the largest of a hundred is no limit for the next hundred.
 
     Raises:
-        ConfigError: a quantile outside (0, 1).
+        ConfigError: a quantile outside (0, 1), or what are no scores.
         DataError: no score at all.
     """
     checked(Level, quantile=quantile)
-    items = {one.item_id: _telling(one, later) for one in scores}
-    items = {item: values for item, values in items.items() if values.size}
+    parts: dict[str, list[np.ndarray]] = {}
+    for one in listed_scores(scores):
+        parts.setdefault(one.item_id, []).append(_telling(one, later))
+    items = {item: found for item, each in parts.items() if (found := np.concatenate(each)).size}
     if not items:
         raise DataError("there is no score to take a threshold from; give series that can be scored")
     if alone := [item for item, values in items.items() if len(values) == 1]:
@@ -120,7 +152,7 @@ def against_recent(
     history, recent, learning = checked(Count, history=history, recent=recent, learning=learning)
     if not 2 <= learning <= history:
         raise ConfigError(f"learning={learning}: a deviation needs two steps at least, and history={history} at most")
-    return [one.with_score(_surprise(one.score, history, recent, learning)) for one in scores]
+    return [one.with_score(_surprise(one.score, history, recent, learning)) for one in listed_scores(scores)]
 
 
 def _surprise(score: np.ndarray, history: int, recent: int, learning: int) -> np.ndarray:

@@ -120,7 +120,7 @@ def real_windows(entries: Iterable[Entry], length: int, n: int, *, seed: int = 0
     if found < n:
         raise DataError(
             f"the series have {found} different windows of {length} steps without missing values, and {n} are needed; "
-            "ask for fewer, or give longer series"
+            "ask for fewer, give longer series, or fill their gaps first (impute_df)"
         )
     queues = [rng.choice(places, size=min(len(places), n), replace=False) for _, _, places in pieces]
     order = rng.permutation(len(pieces))

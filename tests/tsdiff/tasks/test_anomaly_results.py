@@ -1,0 +1,105 @@
+"""What users do with anomaly scores: join them with their frame, take thresholds from them, and get names wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shared.errors import ConfigError
+from tsdiff import TSDiffPredictor
+from tsdiff.tasks.anomaly.plots import plot_anomalies
+from tsdiff.tasks.anomaly.scores import (
+    SeriesScores,
+    against_recent,
+    anomalies_to_frame,
+    anomaly_scores,
+    fit_thresholds,
+    stretches_to_frame,
+)
+
+
+@pytest.fixture(scope="module")
+def default() -> TSDiffPredictor:
+    return TSDiffPredictor.from_pretrained("default").adapted("D", 7)
+
+
+def days(ids: Any) -> pd.DataFrame:
+    parts = []
+    for seed, name in enumerate(ids):
+        values = np.random.default_rng(seed).normal(size=40)
+        values[30] = 20
+        stamps = pd.date_range("2024-01-01", periods=40, freq="D")
+        parts.append(pd.DataFrame({"item_id": [name] * 40, "timestamp": stamps, "target": values}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def scored(item: str, score: list[float]) -> SeriesScores:
+    return SeriesScores(item, pd.Period("2024-01-01", freq="D"), np.zeros(len(score)), np.array(score))
+
+
+@pytest.mark.parametrize("kind", ["int64", "Int64", "category", "object", "string"])
+def test_results_have_the_ids_of_the_frame_that_was_scored(default: TSDiffPredictor, kind: str) -> None:
+    """They were texts, so that nothing matched where ids are numbers."""
+    frame = days([7, "b"] if kind == "object" else [7, 8]).astype({"item_id": kind})
+    scores = against_recent(anomaly_scores(default, frame), learning=10)
+    limit = fit_thresholds(scores, 0.9)
+    table = anomalies_to_frame(scores, limit)
+    assert table["item_id"].dtype == frame["item_id"].dtype
+    joined = table.merge(frame, on=["item_id", "timestamp"])
+    assert len(joined) == len(frame)
+    np.testing.assert_array_equal(joined["value"], joined["target"])
+    found = stretches_to_frame(scores, limit).merge(
+        frame, left_on=["item_id", "first"], right_on=["item_id", "timestamp"]
+    )
+    assert sorted(found.loc[found["target"] == 20, "item_id"].map(str)) == sorted(
+        {str(one) for one in frame["item_id"]}
+    )
+
+
+def test_thresholds_are_of_all_scores_of_a_series_that_comes_in_parts() -> None:
+    """Those of the last part alone were taken."""
+    whole = list(np.arange(100.0))
+    limit = fit_thresholds([scored("a", whole[:60]), scored("b", [0.0] * 9), scored("a", whole[60:])], 0.5)
+    assert limit.items["a"] == np.median(whole)
+    assert limit.overall == np.median([*whole, *[0.0] * 9])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"id_column": "item_id"}, "id_column='item_id': use item_id="),
+        ({"timestamp_column": "timestamp"}, "use timestamp="),
+        ({"freq": "D"}, r"freq='D': the model's is taken; predictor.adapted\('D', 24\)"),
+        ({"values": 1}, "values=1: no such option; there are target, item_id, timestamp"),
+    ],
+)
+def test_options_by_other_names_are_told_ours(default: TSDiffPredictor, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        anomaly_scores(default, days("a"), **options)
+
+
+ONE = scored("a", [1.0, 2.0, 3.0])
+LIMIT = fit_thresholds([ONE], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda path: fit_thresholds(ONE), "scores of the series 'a' by itself: give a list"),  # type: ignore[arg-type]
+        (lambda path: anomalies_to_frame(ONE, LIMIT), "'a' by itself"),  # type: ignore[arg-type]
+        (lambda path: against_recent(ONE), "'a' by itself"),  # type: ignore[arg-type]
+        (lambda path: plot_anomalies(ONE, LIMIT, path), "'a' by itself"),  # type: ignore[arg-type]
+        (lambda path: fit_thresholds([0.5]), "scores hold float: need what anomaly_scores gives"),  # type: ignore[list-item]
+        (lambda path: anomalies_to_frame([ONE], 3.0), r"thresholds=3.0: .* Thresholds\(0.995, number, {}\)"),  # type: ignore[arg-type]
+        (lambda path: stretches_to_frame([ONE], None), "thresholds=None: need those of fit_thresholds"),  # type: ignore[arg-type]
+        (lambda path: plot_anomalies([ONE], None, path), "thresholds=None"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_are_no_scores_or_thresholds_is_told(tmp_path: Path, call: Callable[[Path], Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        call(tmp_path / "x.png")
