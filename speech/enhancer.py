@@ -106,6 +106,12 @@ class Enhancer:
             raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
         if not isinstance(model, SpeechModel):
             raise ConfigError(f"a model of type {type(model).__name__}: give a SpeechModel, or from_pretrained a name")
+        others = (value.dtype for value in model.parameters() if value.is_floating_point())
+        if (other := next((dtype for dtype in others if dtype != torch.float32), None)) is not None:
+            raise ConfigError(
+                f"a model with weights in {other}: it enhances in float32; give model.float(), and for less work "
+                "sampling with precision='bfloat16'"
+            )
         if not isinstance(sampling, SamplingConfig | None):
             raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
         draws, seed = checked(Count, draws=draws), checked(int, seed=seed)

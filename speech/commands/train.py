@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -40,7 +41,7 @@ from speech.training.recordings import training_source, validation_set
 from speech.training.settings import Experiment, read_experiment
 from speech.training.terms import SpeechObjective
 
-_SETTINGS, _RESULTS = "experiment.yaml", "metrics.json"
+_SETTINGS, _RESULTS, _TOLD, _PICTURE = "experiment.yaml", "metrics.json", "metrics.md", "curves.png"
 _MAY_CHANGE = ("hardware", "max_minutes", "validation")
 _MAY_CHANGE_OF_TRAINING = ("max_steps", "save_every_seconds", "num_workers", "compile", "accumulate")
 
@@ -105,6 +106,8 @@ def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
         with alone(output / STATE_FOLDER):
             for name in (STATE_FOLDER, MODEL_FOLDER, LAST_FOLDER, LOG_FOLDER):
                 shutil.rmtree(output / name, ignore_errors=True)
+            for name in (_RESULTS, _TOLD, _PICTURE):  # or a new one that is stopped would seem to have these
+                (output / name).unlink(missing_ok=True)
     elif mark.is_file() and read_json(mark) != wanted:
         raise ConfigError(
             f"{output} holds a training with other settings ({output / _SETTINGS}); choose another --output, or "
@@ -147,8 +150,13 @@ def _report(experiment: Experiment, trained: Trained, validation: Validation, ou
         "checks": [json_ready(row) for row in trained.checks],
     }
     write_json(output / _RESULTS, result)
-    write_text(output / "metrics.md", _markdown(experiment, result))
-    plot_training(trained.losses, trained.checks, noisy, output / "curves.png")
+    write_text(output / _TOLD, _markdown(experiment, result))
+    plot_training(trained.losses, trained.checks, noisy, output / _PICTURE)
+    if lacking := [LABELS[score] for score, value in noisy.items() if not math.isfinite(value)]:
+        note(
+            f"none of the noisy recordings of validation has a score by {', '.join(lacking)}: they are silent, too "
+            "short or their own targets"
+        )
     if noisy:
         title = f"{len(validation.recordings)} validation files, {validation.nfe} network calls each"
         show(rich_table(*_table(result), title=title))

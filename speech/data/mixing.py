@@ -94,6 +94,7 @@ class Mixer:
         made_of: list[str] = []
         kind = rng.random()
         is_clean, is_silence = kind < config.clean, config.clean <= kind < config.clean + config.silence
+        as_it_came = dry
         dry = self._joined(self._revoiced(dry, rng, made_of), rng, speaker, made_of)
         if config.speech_low_cut:
             dry = degrade.band_limit(dry, config.sample_rate, config.speech_low_cut)
@@ -114,7 +115,7 @@ class Mixer:
         noise = np.zeros_like(speech)
         if config.noises and not is_clean:
             snr = self._draw_snr(rng)
-            noise = self._noise(len(dry), rng, speaker, made_of)
+            noise = self._noise(as_it_came, rng, speaker, made_of)
             noise = noise * np.float32(noise_gain(reference, power(noise), snr) * gain)
         speech, target = speech * gain, target * gain
         if is_silence or not speech.any():
@@ -139,12 +140,13 @@ class Mixer:
             if low <= value <= high:
                 return value
 
-    def _noise(self, length: int, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
-        """A sum of noises, not silent."""
+    def _noise(self, dry: Waveform, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
+        """A sum of noises, not silent, as long as the speech that they are for."""
+        length = len(dry)
         total = np.zeros(length, np.float32)
         count = 1 + int(rng.geometric(0.6) - 1) % self.config.noises
         for i in range(count):
-            noise = self._one_noise(length, rng, speaker, made_of)
+            noise = self._one_noise(dry, rng, speaker, made_of)
             if rng.random() < self.config.filtered:
                 noise = degrade.random_equaliser(noise, rng)
             if rng.random() < self.config.swelling:
@@ -160,8 +162,8 @@ class Mixer:
             total += low * np.float32(noise_gain(power(total), power(low), -level))
         return total
 
-    def _one_noise(self, length: int, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
-        kind = rng.random()
+    def _one_noise(self, dry: Waveform, rng: np.random.Generator, speaker: str, made_of: list[str]) -> Waveform:
+        length, kind = len(dry), rng.random()
         if kind < self.config.synthetic:
             name = str(rng.choice(list(KINDS)))
             noise = KINDS[name](length, rng)
@@ -169,7 +171,7 @@ class Mixer:
                 made_of.append(name)
                 return noise
         elif kind < self.config.synthetic + self.config.babble and self.talkers:
-            babble = self._babble(length, rng, speaker)
+            babble = self._babble(dry, rng, speaker)
             if power(babble) > 0:
                 made_of.append("babble")
                 return babble
@@ -210,12 +212,14 @@ class Mixer:
         made_of.append("a second talker")
         return speech + other * np.float32(noise_gain(power(speech), power(other), below))
 
-    def _babble(self, length: int, rng: np.random.Generator, speaker: str) -> Waveform:
-        total = np.zeros(length, np.float32)
+    def _babble(self, dry: Waveform, rng: np.random.Generator, speaker: str) -> Waveform:
+        total = np.zeros_like(dry)
         for index in rng.integers(len(self.talkers), size=rng.integers(3, 9)):
             clip = self.talkers[index]
             if clip.speaker != speaker or self._one_talker:
-                total += noise_crop(clip, length, rng) * np.float32(rng.uniform(0.3, 1) / np.sqrt(clip.power))
+                other = noise_crop(clip, len(dry), rng)
+                if not np.array_equal(other, dry):  # of one speaker's few recordings this may be the very same
+                    total += other * np.float32(rng.uniform(0.3, 1) / np.sqrt(clip.power))
         return total
 
     @staticmethod
@@ -326,7 +330,7 @@ class MixSource:
             raise ConfigError("no clean speech: give at least one folder, or clip")
         tell_narrow([(clip.id, clip.rate) for clip in self.clips], config.sample_rate)
         noises = _clips(noise, config.sample_rate, cache) if config.noises else []
-        responses = _responses(rooms, config.sample_rate) if config.reverb else []
+        responses = as_responses(rooms, config.sample_rate) if config.reverb else []
         parts: dict[str, Sequence[Clip | ImpulseResponse]] = {"speech": self.clips, "noise": noises, "room": responses}
         self.contents = [f"{kind}: {one.id} {len(one.samples)}" for kind, part in parts.items() for one in part]
         if config.reverb and simulated_rooms:
@@ -380,7 +384,8 @@ def _clips(source: Folders | Sequence[Clip], sample_rate: int, cache: Cache) -> 
     return read_clips(source, sample_rate, cache=cache)  # type: ignore[arg-type]
 
 
-def _responses(source: Folders | Sequence[ImpulseResponse] | None, sample_rate: int) -> list[ImpulseResponse]:
+def as_responses(source: Folders | Sequence[ImpulseResponse] | None, sample_rate: int) -> list[ImpulseResponse]:
+    """Rooms at `sample_rate` Hz: those given, or read from folders; none of None."""
     if source is None:
         return []
     if isinstance(source, Sequence) and not isinstance(source, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,10 @@ from shared.random import derive_seed
 from speech.data.clips import Clip, Folders, Waveform, read_clips, tell_narrow
 from speech.data.config import MixConfig
 from speech.data.levels import power
-from speech.data.mixing import Mixer
-from speech.data.rooms import read_responses
+from speech.data.mixing import Mixer, as_responses
+from speech.data.rooms import ImpulseResponse
+
+Read = Callable[[int, int | None], Waveform]
 
 _HEARD = 1e-5
 """Of the power of the speech in a file: 50 dB below it is what a recorder adds to silence."""
@@ -22,7 +25,7 @@ _HEARD = 1e-5
 def validation_pairs(
     clean_dir: Folders,
     noise_dir: Folders | None,
-    rir_dir: Folders | None = None,
+    rir_dir: Folders | Sequence[ImpulseResponse] | None = None,
     count: int = 20,
     seconds: float | None = None,
     seed: int = 0,
@@ -38,7 +41,7 @@ def validation_pairs(
     Args:
         clean_dir: folders of clean speech.
         noise_dir: folders of noise; None where the config has no noise, or all of it by formula (`synthetic=1`).
-        rir_dir: folders of impulse responses; without, there are no rooms.
+        rir_dir: folders of impulse responses, or responses; without, there are no rooms.
         count: of mixtures; files are used again, otherwise mixed, if there are fewer.
         seconds: longest part of a file that is used, from its start; None takes whole files.
         seed: of everything drawn.
@@ -62,7 +65,7 @@ def validation_pairs(
     clips = read_clips(clean_dir, config.sample_rate, cache=cache)
     tell_narrow([(clip.id, clip.rate) for clip in clips], config.sample_rate)
     noises = [] if noise_dir is None or not config.noises else read_clips(noise_dir, config.sample_rate, cache=cache)
-    rooms = [] if rir_dir is None or not config.reverb else read_responses(rir_dir, config.sample_rate)
+    rooms = as_responses(rir_dir, config.sample_rate) if config.reverb else []
     mixer = Mixer(config, noises, rooms, clips if config.needs_talkers else ())
     order = np.random.default_rng(derive_seed(seed, "order")).permutation(len(clips))
     longest = None if seconds is None else round(seconds * config.sample_rate)
@@ -77,8 +80,21 @@ def validation_pairs(
 
 
 def _part(clip: Clip, longest: int | None) -> Waveform:
-    """What is used of a clip: so many samples from its start, or the loudest such part where nothing is heard there."""
-    beginning = clip.read(0, longest)
-    if not longest or power(beginning) > _HEARD * clip.power:
-        return beginning
-    return max((clip.read(start, longest) for start in range(0, len(clip), longest)), key=power)
+    """What is used of a clip, at most so many samples; see `heard_from`."""
+    return clip.read(heard_from(clip.read, len(clip), longest, clip.power), longest)
+
+
+def heard_from(read: Read, samples: int, longest: int | None, active: float) -> int:
+    """Where what is used of a recording begins: at its start, or where the part with most energy does if nothing is
+    heard there.
+
+    Args:
+        read: its samples from a place, so many or (None) all that are left.
+        samples: of the recording.
+        longest: part that is used; None: all of it.
+        active: its power while it is active.
+    """
+    if not longest or power(read(0, longest)) > _HEARD * active:
+        return 0
+    parts = {start: read(start, longest) for start in range(0, samples, longest)}
+    return max(parts, key=lambda start: power(parts[start]) * len(parts[start]))

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -56,6 +56,13 @@ class OnnxNetwork:
         self._past = {name: shape[1:] for name, shape in shapes.items() if name.startswith("past.")}
         self._seen = [shape for name, shape in shapes.items() if name.startswith("near.")]
         self._reaches: list[int] | None = json.loads(stated["reaches"]) if "reaches" in stated else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
+        """This one: it keeps nothing of a signal, and its session cannot be copied."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError("ONNX Runtime's sessions cannot be pickled; runtime='torch' makes a stream that can be")
 
     def initial_state(self, batch: int = 1) -> Any:
         """Silence before the first frame."""

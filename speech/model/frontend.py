@@ -29,7 +29,7 @@ class FrontEndConfig(Checked):
 
     Args:
         sample_rate: of the audio, in Hz, up to 768,000.
-        n_fft: samples of the window and of the transform, 4 to 65,536; n_fft/2 + 1 frequencies.
+        n_fft: samples of the window and of the transform, 4 to 65,536 and even; n_fft/2 + 1 frequencies.
         hop_length: samples between frames, from a 64th of n_fft to half of it.
         window: periodic, "hann" or its square root.
         transform: of the magnitude a, at the same phase: "exponent" factor·a^exponent, "log" factor·log(1 + a),
@@ -51,6 +51,7 @@ class FrontEndConfig(Checked):
     normalize: Normalisation = "noisy"
 
     def _related(self) -> None:
+        self._require(self.n_fft % 2 == 0, "n_fft", "need an even number")  # or windows have no middle sample
         met = self.n_fft / _MOST_FRAMES <= self.hop_length <= self.n_fft // 2
         self._require(
             met, "hop_length n_fft", f"need a hop of at most half the window, and at least a {_MOST_FRAMES}th"

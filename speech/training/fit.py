@@ -257,7 +257,7 @@ def train(
     Args:
         experiment: the settings.
         source: of batches; see `training_source`.
-        recordings: to validate on; see `validation_set`. None keeps the last weights.
+        recordings: to validate on; see `validation_set`. Without any the last weights are kept.
         output: folder.
         model: train this one instead of a new one.
         progress: show a bar.

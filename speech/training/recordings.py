@@ -19,7 +19,10 @@ from shared.random import derive_seed
 from shared.training.batches import BatchSource
 from speech.data import MixSource, validation_pairs
 from speech.data.config import MixConfig
+from speech.data.levels import active_power
 from speech.data.pairs import Pair, PairSource, find_pairs, read_pair
+from speech.data.rooms import RoomConfig, simulated_responses
+from speech.data.validation import heard_from
 from speech.training.settings import Experiment
 
 Waveform = NDArray[np.float32]
@@ -68,14 +71,29 @@ def validation_set(experiment: Experiment, folder: Path) -> list[Recording]:
         return []
     _check_folder(folder)
     if data.layout != "mix":
-        return _validation_pairs(find_pairs(folder, "valid", data.layout), experiment)
+        try:
+            pairs = find_pairs(folder, "valid", data.layout)
+        except DataError as error:
+            raise DataError(f"{error}; or train without validation (validation.files=0)") from None
+        return _validation_pairs(pairs, experiment)
     mix = experiment.mixing(1)
     parts = _parts(folder / "valid", _needs_noise(mix), False, "; or train without validation (validation.files=0)")
-    if mix.reverb > 0 and parts["rir"] is None:
-        warnings.warn(f"{folder / 'valid'} has no folder rir: models are validated without rooms", stacklevel=2)
-    return validation_pairs(
-        parts["clean"], parts["noise"], parts["rir"], wanted.files, wanted.seconds, wanted.seed, mix, data.cache
+    rooms = parts["rir"]
+    if mix.reverb > 0 and rooms is None:
+        if data.simulated_rooms:
+            own, seed = RoomConfig(sample_rate=mix.sample_rate), derive_seed(wanted.seed, "rooms")
+            rooms = simulated_responses(min(data.simulated_rooms, wanted.files), seed, own, data.cache)
+        else:
+            warnings.warn(f"{folder / 'valid'} has no folder rir: models are validated without rooms", stacklevel=2)
+    found = validation_pairs(
+        parts["clean"], parts["noise"], rooms, wanted.files, wanted.seconds, wanted.seed, mix, data.cache
     )
+    if all(np.array_equal(clean, noisy) for _, clean, noisy in found):
+        raise DataError(
+            f"the recordings to validate on, of {folder / 'valid'}, are their own targets: they get no noise, room or "
+            "damage; add a folder rir, set data.simulated_rooms, or train without validation (validation.files=0)"
+        )
+    return found
 
 
 def _validation_pairs(found: Sequence[Pair], experiment: Experiment) -> list[Recording]:
@@ -83,8 +101,17 @@ def _validation_pairs(found: Sequence[Pair], experiment: Experiment) -> list[Rec
     wanted, rate = experiment.validation, experiment.model.frontend.sample_rate
     longest = None if wanted.seconds is None else round(wanted.seconds * rate)
     order = np.random.default_rng(derive_seed(wanted.seed, "order")).permutation(len(found))
-    read = [read_pair(found[place], rate) for place in order[: wanted.files]]
-    return [(name, clean[:longest], noisy[:longest]) for name, clean, noisy in read]
+    return [_part(*read_pair(found[place], rate), longest, rate) for place in order[: wanted.files]]
+
+
+def _part(name: str, clean: Waveform, noisy: Waveform, longest: int | None, rate: int) -> Recording:
+    """What is used of a pair: a part in which speech is heard."""
+
+    def read(start: int, length: int | None) -> Waveform:
+        return clean[start:][:length]
+
+    start = heard_from(read, len(clean), longest, active_power(clean, rate))
+    return name, read(start, longest), noisy[start:][:longest]
 
 
 def _check_folder(folder: Path) -> None:
@@ -106,6 +133,8 @@ def _parts(folder: Path, needs_noise: bool, needs_rooms: bool, or_else: str = ""
     for name, (is_needed, without) in needed.items():
         if is_needed and found[name] is None:
             unless = f", or set data.mix.{without}, which needs none" if without else ""
+            if (folder / "noisy").is_dir():
+                unless += "; or, for pairs of the files in clean and noisy, data.layout=split"
             raise DataError(f"{folder} has no folder {name}; add it{unless}{or_else}")
     return found
 

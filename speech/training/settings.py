@@ -52,7 +52,8 @@ class DataSettings(Checked):
         seconds: length of a crop; rounded so that its frames suit the backbone.
         batch_size: crops in a batch, on each device.
         mix: how noisy speech is made; its rate, length and batch size are those of the front end and here.
-        simulated_rooms: how many rooms to simulate besides the measured ones.
+        simulated_rooms: how many rooms to simulate besides the measured ones; validation has some where valid/ has no
+            folder rir.
         cache: folder in which decoded audio and simulated rooms are kept for the next time.
     """
 

@@ -34,6 +34,9 @@ _WEIGHTINGS: Mapping[Loss | LossWeighting, Weighting] = {
 }
 """The core's names of the losses, and of the denoiser's weightings."""
 
+_OF_WAVEFORM = ("pesq_weight", "si_sdr_weight", "spectral_weight", "level_weight")
+"""Terms that the data prediction alone may have."""
+
 _LARGEST_SI_SDR = 30.0
 """dB; beyond it the SI-SDR term asks for nothing more."""
 
@@ -93,9 +96,10 @@ class ObjectiveConfig(Checked):
     def _related(self) -> None:
         met = self.loss != "score_matching" or self.weighting == "sigma^2"
         self._require(met, "weighting loss", "need weighting='sigma^2' for score matching")
-        extra = self.pesq_weight + self.si_sdr_weight + self.spectral_weight + self.level_weight
-        met = self.loss == "data_prediction" or not extra
-        self._require(met, "loss", "terms of the waveform need loss='data_prediction'")
+        terms = [name for name in _OF_WAVEFORM if getattr(self, name)]
+        met = self.loss == "data_prediction" or not terms
+        need = "terms of the waveform need loss='data_prediction'; set their weights to 0 with another"
+        self._require(met, " ".join(["loss", *terms]), need)
         either = self.flow_map is None or self.rollout is None
         self._require(either, "flow_map rollout", "train the map first, then roll it out in a training of its own")
         met = self.loss == "data_prediction" or self.rollout is None

@@ -17,7 +17,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
-from shared.errors import CheckpointError, ConfigError
+from shared.errors import CheckpointError, ConfigError, TrainingError
 from shared.files.settings import read_yaml
 from speech.commands import VERBS, application
 from speech.commands.options import Train
@@ -125,6 +125,30 @@ def test_what_is_refused_removes_no_earlier_training(recipes: Recipes) -> None:
         with pytest.raises(ConfigError):
             main(replace(options, changes=["validation.files=0", change], retrain=True))
         assert (out / "model" / "model.safetensors").is_file(), change
+
+
+def test_a_new_training_that_fails_leaves_no_results_of_the_one_before(recipes: Recipes) -> None:
+    out = recipes.folder / "anew"
+    options = Train(config=str(recipes.folder / "small.yaml"), data=recipes.folder / "data", output=out, steps=2)
+    main(replace(options, changes=["validation.files=0"]))
+    assert (out / "metrics.json").is_file()
+    with pytest.raises(TrainingError, match="not finite"):
+        main(replace(options, changes=["validation.files=0", "training.learning_rate=1e30"], steps=9, retrain=True))
+    assert not {"metrics.json", "metrics.md", "curves.png"} & {path.name for path in out.iterdir()}
+
+
+def test_recordings_of_validation_without_scores_are_told(
+    recipes: Recipes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("train", "valid"):
+        for kind in ("clean", "noisy"):
+            (tmp_path / part / kind).mkdir(parents=True)
+            soundfile.write(
+                tmp_path / part / kind / "a.wav", np.zeros(16000) if part == "valid" else np.ones(16000), 16000
+            )
+    options = Train(config=str(recipes.folder / "small.yaml"), data=tmp_path, output=tmp_path / "out", steps=1)
+    main(replace(options, changes=["data.layout=split"]))
+    assert "of validation has a score by SI-SDR / dB, ESTOI, PESQ-WB: they are silent" in capsys.readouterr().err
 
 
 def test_without_validation_the_weights_are_the_last_and_are_scored_once_there_is_one(recipes: Recipes) -> None:

@@ -53,6 +53,12 @@ def test_names_and_paths_are_refused_with_the_call_that_takes_them():
         Enhancer(tiny_model()).enhance("noisy.wav", 16000)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_weights_in_another_precision_are_told(dtype):
+    with pytest.raises(ConfigError, match=rf"weights in {dtype}: .*model\.float\(\)"):
+        Enhancer(tiny_model().to(dtype))
+
+
 def test_a_batch_may_be_one_window():
     assert Enhancer(tiny_model(), batch_size=1).batch_size == 1
 

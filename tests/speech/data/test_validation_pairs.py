@@ -66,3 +66,21 @@ def test_of_a_file_that_begins_with_silence_a_part_that_is_heard_is_used(
     (_, clean, _) = validation_pairs(tmp_path, folders[1], count=1, seconds=0.5, config=MixConfig(level_db=None))[0]
     assert clean.shape == (RATE // 2,)
     assert np.abs(clean).max() > 0.01
+
+
+def test_the_part_that_is_used_is_no_scrap_from_the_end(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    speech = speech_like(0.51)
+    speech[RATE // 2 :] = 0.3
+    put(tmp_path / "late.wav", np.concatenate([np.zeros(RATE, np.float32), speech]))
+    (_, clean, _) = validation_pairs(tmp_path, folders[1], count=1, seconds=0.5)[0]
+    assert clean.shape == (RATE // 2,)
+
+
+def test_the_only_recording_is_no_noise_to_itself(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    put(tmp_path / "only.wav", speech_like(1.0))
+    mixed = validation_pairs(
+        tmp_path, folders[1], count=3, config=replace(CONFIG, babble=1.0, synthetic=0.0, filtered=0.0)
+    )
+    for _, clean, noisy in mixed:
+        along = (noisy @ clean) / (clean @ clean) * clean
+        assert np.square(noisy - along).mean() > 1e-3 * np.square(along).mean()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -198,3 +200,18 @@ def test_what_cannot_be_exported_or_run_is_refused(causal: SpeechModel, tmp_path
     flow_map = SpeechModel(SpeechConfig(backbone=LightConfig(width=4, blocks=1, embedding=4, span=True)))
     with pytest.raises(ConfigError, match="is a flow map's"):
         export_onnx(flow_map, tmp_path / "a.onnx")
+
+
+def test_a_copied_stream_goes_on_by_itself() -> None:
+    signal = 0.1 * noise(1, 6000)[0]
+    stream = Enhancer.from_pretrained("causal", device="cpu").stream(16000, runtime="onnx")
+    stream.push(signal[:3000])
+    other = copy.deepcopy(stream)
+    muted = np.concatenate([other.push(0 * signal[3000:]), other.flush()])
+    found = np.concatenate([stream.push(signal[3000:]), stream.flush()])
+    straight = Enhancer.from_pretrained("causal", device="cpu").stream(16000, runtime="onnx")
+    straight.push(signal[:3000])
+    np.testing.assert_array_equal(found, np.concatenate([straight.push(signal[3000:]), straight.flush()]))
+    assert np.abs(muted - found).max() > 1e-4
+    with pytest.raises(ConfigError, match="runtime='torch'"):
+        pickle.dumps(straight)

@@ -127,6 +127,7 @@ def test_what_cannot_be_used_is_told() -> None:
         {"normalize": "peak"},
         {"sample_rate": 0},
         {"hop_length": 400},
+        {"n_fft": 511},
         {"exponent": 0.0},
         {"exponent": 1.5},
         {"factor": -1.0},

@@ -72,6 +72,7 @@ def test_validation_samples_as_the_model_but_for_what_is_given(tmp_path: Path) -
         ("data.mix.snr=3", "snr"),
         ("task=dance", "dance"),
         ("objective.loss=mse", "loss"),
+        ("objective.loss=denoiser", r"loss='denoiser', si_sdr_weight=0\.005: .*set their weights to 0"),
         ("validation.monitor=stoi", "monitor"),
         ("model.sde.q=1", "q"),
         ("max_minutes=-1", "max_minutes"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from shared.errors import DataError
+from speech.data import PRESETS
 from speech.training.recordings import training_source, validation_set
 from speech.training.settings import DataSettings, Experiment, ValidationSettings
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
@@ -69,6 +70,38 @@ def test_training_reads_nothing_of_the_validation_folder(
     assert training_source(made, tmp_path, 1).batch(np.random.default_rng(0)).x0.shape[0] == 2
     with pytest.raises(DataError, match="damaged"):
         validation_set(made, tmp_path)
+
+
+def test_pairs_that_begin_with_silence_are_validated_where_they_sound(tmp_path: Path) -> None:
+    silence, speech = np.zeros(2 * RATE, np.float32), speech_like(0.5)
+    put(tmp_path / "valid" / "clean" / "a.wav", np.concatenate([silence, speech]))
+    put(tmp_path / "valid" / "noisy" / "a.wav", np.concatenate([silence, speech + hiss(0.5, 0)]))
+    made = replace(experiment("split"), validation=ValidationSettings(files=1, seconds=0.5))
+    ((_, clean, noisy),) = validation_set(made, tmp_path)
+    assert clean.shape == noisy.shape == (RATE // 2,)
+    assert np.abs(clean).max() > 0.01
+    np.testing.assert_allclose(noisy - clean, hiss(0.5, 0), atol=1e-4)
+
+
+def test_validation_has_rooms_where_they_are_simulated(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        put(tmp_path / part / "clean" / "a.wav", speech_like(1.0))
+    made = Experiment(task="dereverb", data=DataSettings(mix=PRESETS["dereverb"]))
+    refused = r"their own targets.*add a folder rir, set data\.simulated_rooms, or .*validation\.files=0"
+    with pytest.warns(UserWarning, match="without rooms"), pytest.raises(DataError, match=refused):
+        validation_set(made, tmp_path)
+    simulated = replace(made, data=replace(made.data, simulated_rooms=2))
+    recordings = validation_set(simulated, tmp_path)
+    assert len(recordings) == made.validation.files
+    assert all(np.abs(noisy - clean).max() > 1e-3 for _, clean, noisy in recordings)
+
+
+def test_what_else_pairs_may_want_is_told(tmp_path: Path) -> None:
+    paired(tmp_path / "train")
+    with pytest.raises(DataError, match=r"'valid' pairs.*train without validation \(validation\.files=0\)"):
+        validation_set(experiment("split"), tmp_path)
+    with pytest.raises(DataError, match=r"no folder noise; .*for pairs .*data\.layout=split"):
+        training_source(experiment("mix"), tmp_path, 1)
 
 
 def test_pairs_to_validate_on_are_not_the_first_by_name(tmp_path: Path) -> None:
