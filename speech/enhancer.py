@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ from speech.model.config import SamplerSetting, SamplingConfig
 from speech.model.corrector import is_pc
 from speech.model.export import export_onnx
 from speech.model.model import SpeechModel
+
+_SETTLED = ("model", "sampling", "draws", "mix", "batch_size", "upper_band", "rate", "keep_music", "quality")
+"""Attributes that what enhances has taken over, so that others would change nothing."""
 
 
 class Enhancer:
@@ -156,6 +159,12 @@ class Enhancer:
         advice.warn(advice.of_stability(model.sde, self.sampling))
         if companion is not None:
             advice.warn(advice.beside_companion(model.config.sampling, self.sampling, companion[1]))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SETTLED and name in self.__dict__:
+            how = f"Enhancer(model, {name}=…)" if name != "model" else "Enhancer(model)"
+            raise ConfigError(f"an Enhancer's {name} is settled when it is made; {how} makes another")
+        super().__setattr__(name, value)
 
     @classmethod
     def from_pretrained(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -57,6 +59,16 @@ def test_names_and_paths_are_refused_with_the_call_that_takes_them():
 def test_weights_in_another_precision_are_told(dtype):
     with pytest.raises(ConfigError, match=rf"weights in {dtype}: .*model\.float\(\)"):
         Enhancer(tiny_model().to(dtype))
+
+
+def test_settings_of_a_made_enhancer_are_not_changed_in_silence():
+    enhancer = Enhancer(tiny_model())
+    for name in ("mix", "draws", "sampling", "rate", "upper_band", "quality", "keep_music", "batch_size", "model"):
+        before = getattr(enhancer, name)
+        with pytest.raises(ConfigError, match=f"an Enhancer's {name} is settled when it is made"):
+            setattr(enhancer, name, before)
+    enhancer.seed = 3  # which every call reads
+    assert copy.deepcopy(enhancer).seed == pickle.loads(pickle.dumps(enhancer)).seed == 3
 
 
 def test_a_batch_may_be_one_window():
