@@ -35,3 +35,9 @@ class SamplingError(DiffusionError, RuntimeError):
 
 class MissingPackageError(DiffusionError, ModuleNotFoundError):
     """A package that only an extra installs is not there; the message tells the command."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from shared.console.notes import tell
 from shared.devices import check_processes
-from shared.errors import CheckpointError, ConfigError, TrainingError
+from shared.errors import CheckpointError, ConfigError, TrainingError, first_line
 from shared.random import derive_seed
 from shared.training.alone import alone
 from shared.training.batches import Batch, BatchSource
@@ -261,10 +261,9 @@ def fit(
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise TrainingError(
-                f"a step of this training takes more memory than there is ({reason}); make batches smaller, or the "
-                "pieces in them shorter"
+                f"a step of this training takes more memory than there is ({first_line(error)}); make batches smaller, "
+                "or the pieces in them shorter"
             ) from error
         except SystemExit:
             if not trainer.interrupted:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from shared.checks import Count, checked
-from shared.errors import ConfigError, DataError, DiffusionError
+from shared.errors import ConfigError, DataError, DiffusionError, first_line
 from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
@@ -72,8 +72,7 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     except DiffusionError:
         raise
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as a table ({reason}); write it again") from error
+        raise DataError(f"{path}: cannot be read as a table ({first_line(error)}); write it again") from error
     if frame.empty:
         raise DataError(f"{path}: the table has no rows; it needs one row for each value")
     return frame
