@@ -27,7 +27,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from shared.checks import Count, checked
-from shared.console.notes import Note
+from shared.console.notes import Note, for_users
 from shared.console.progress import is_quiet, set_quiet
 from shared.console.tables import turned
 from shared.errors import ConfigError, DiffusionError
@@ -206,9 +206,8 @@ def _noting() -> Callable[..., None]:
     told: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
-        own = category is UserWarning or category.__module__.split(".")[0] in ("shared", "tsdiff", "speech")
         if not issubclass(category, Note) or str(message) not in told:
-            note(str(message) if own else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
+            note(str(message) if for_users(category) else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
         told.add(str(message))
 
     return show
