@@ -17,7 +17,8 @@ from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.baselines.named import check_installed
-from tsdiff.commands.common import Job, load_job, predictor_for
+from tsdiff.commands.common import predictor_for
+from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
 from tsdiff.data.entries import counted
