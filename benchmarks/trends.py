@@ -33,6 +33,7 @@ from matplotlib.axes import Axes
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.scores import inside
 from benchmarks.trend_seasons import DENTS, PEAKS, SEASONS, dent_row, entry, samples_of, score_peak, season_rows
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffPredictor
@@ -114,10 +115,9 @@ def score_lines(predictor: TSDiffPredictor, freq: str, horizon: int, count: int,
     median, ahead = np.median(samples, axis=1), np.arange(horizon)
     lines = np.stack([np.polyval(np.polyfit(np.arange(count), row, 1), count + ahead) for row in history])
     moves = np.polyfit(ahead, median.T, 1)[0]
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
     ratio = np.abs(median - future).mean(1) / np.abs(lines - future).mean(1)
-    inside = (future >= low) & (future <= high)
-    return Lines(int((moves * slopes > 0).sum()), float(np.exp(np.log(ratio).mean())), float(inside.mean()))
+    covered = float(inside(samples, future).mean())
+    return Lines(int((moves * slopes > 0).sum()), float(np.exp(np.log(ratio).mean())), covered)
 
 
 def lines_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, seeds: int) -> list[str]:
@@ -147,8 +147,7 @@ def score_breaks(
     fits = [np.polyval(np.polyfit(steps[count - since : count], row[-since:], 1), steps[count:]) for row in history]
     made = (np.median(samples, axis=1), np.stack(fits), history[:, -1:])
     error, line, last = (float(np.abs(one - future).mean()) for one in made)
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-    return error, line, last, float(((future >= low) & (future <= high)).mean())
+    return error, line, last, float(inside(samples, future).mean())
 
 
 def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, rate: float, seeds: int) -> list[str]:
@@ -163,8 +162,7 @@ def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, 
     error, line, last = (
         float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), lines, history[:, -1:])
     )
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-    covered = float(((future >= low) & (future <= high)).mean())
+    covered = float(inside(samples, future).mean())
     return [
         freq,
         str(count),
