@@ -106,3 +106,9 @@ def score_peak(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int 
     samples = np.stack([made.samples for made in predictor.adapted("D", horizon).predict(entries)])
     error, naive = (float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), ago))
     return str(days[begin].date()), error, naive, float(inside(samples, future).mean())
+
+
+def peak_row(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int) -> list[str]:
+    """A row of the table of peaks."""
+    day, *scores, covered = score_peak(predictor, horizon, since, seeds)
+    return [day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"]
