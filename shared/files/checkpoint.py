@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, contiguous_format, nn
 
-from shared.errors import CheckpointError, MissingPackageError, first_line
+from shared.errors import CheckpointError, MissingPackageError, first_few, first_line
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, temporary_path, write_json
@@ -255,8 +255,7 @@ def differences(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple
         for name, shape in wanted.items()
         if name in found and found[name] != shape
     ]
-    more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return "; ".join(problems[:5]) + more
+    return first_few(problems, 5, "; ")
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

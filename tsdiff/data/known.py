@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.console.notes import tell
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, first_few
 from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
@@ -163,8 +163,7 @@ def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str], remedy: s
     columns = with_levels(df, names.id_column, names.timestamp_column).columns
     unused = [repr(name) for name in columns if name not in used]
     if unused and names.target is not None:
-        more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-        tell(f"columns {', '.join(unused[:10])}{more} are not used; {remedy}")
+        tell(f"columns {first_few(unused, 10)} are not used; {remedy}")
 
 
 def future_columns(future_df: Any, names: Names) -> list[str]:
@@ -322,11 +321,9 @@ def _check_steps(future: pd.DataFrame, keys: list[str]) -> None:
 
 
 def _tell_strangers(past: pd.DataFrame, future: pd.DataFrame, item: str) -> None:
-    strangers = [str(name) for name in pd.unique(future[item][~future[item].isin(past[item])])]
+    strangers = [repr(str(name)) for name in pd.unique(future[item][~future[item].isin(past[item])])]
     if strangers:
-        more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
-        listed = ", ".join(map(repr, strangers[:10]))
-        tell(f"future_df has ids that df does not have, and they are left out: {listed}{more}")
+        tell(f"future_df has ids that df does not have, and they are left out: {first_few(strangers, 10)}")
 
 
 def _aligned(entry: Entry, known: Entry | None, count: int, steps: int) -> np.ndarray:
