@@ -115,8 +115,8 @@ class Verb:
 
 
 def _shown(kind: Any) -> Any:
-    """The type of an option for typer, which would show the bounds of one that may be None as they are written here;
-    the options check them."""
+    """The type of an option as typer takes it: without the bounds of one that may be None, which help would show as
+    they are written here. The options themselves check them."""
     inner, *marks = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     if get_origin(inner) in (Union, UnionType):
         inner = reduce(or_, (get_args(one)[0] if get_origin(one) is Annotated else one for one in get_args(inner)))
