@@ -27,7 +27,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, load, thinned
 from shared.errors import ConfigError
 from shared.files.io import atomic_path, write_text
 from shared.files.settings import change, dataclass_from, merged, plain
@@ -98,10 +98,8 @@ def validation(name: str, data: Path, most: int) -> tuple[str, WindowSplit, list
     pairs = list(split.test)
     if BENCHMARK_SETS[name].windows == 1:
         sizes = np.array([np.nansum(np.abs(label["target"])) for _, label in pairs])
-        chosen = np.sort(np.argsort(-sizes)[:most])
-    else:
-        chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
-    return loaded.freq, split, [pairs[i] for i in chosen]
+        return loaded.freq, split, [pairs[i] for i in np.sort(np.argsort(-sizes)[:most])]
+    return loaded.freq, split, thinned(pairs, most)
 
 
 def row(name: str, change: str, preset: Preset, split: WindowSplit, pairs: list[tuple[Entry, Entry]]) -> dict[str, str]:

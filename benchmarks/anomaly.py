@@ -21,7 +21,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA, load
+from benchmarks.sets import DEFAULT_DATA, load, thinned
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands.anomaly import tail
@@ -204,8 +204,7 @@ def main(
         predictor, training = trained(name, split.train, found.freq, found.prediction_length, cache)
         held_out, length = WINDOWS * found.prediction_length, predictor.model.config.length
         every = list(found.train)
-        chosen = np.unique(np.linspace(0, len(every) - 1, min(series or len(every), len(every))).round().astype(int))
-        entries = [tail(every[place], held_out + length) for place in chosen]
+        entries = [tail(entry, held_out + length) for entry in thinned(every, series or len(every))]
         windows = sum(len(window_places(len(entry["target"]), length, found.prediction_length)) for entry in entries)
         injected = [inject(entries, InjectionConfig(margin=length, magnitude=magnitude, seed=s)) for s in range(seeds)]
         rows: list[dict[str, object]] = []

@@ -22,7 +22,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import DEFAULT_DATA, DataFolder, load
+from benchmarks.sets import DEFAULT_DATA, DataFolder, load, thinned
 from shared.console.notes import Note
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
@@ -81,10 +81,9 @@ def detectors() -> dict[str, Detector]:
 def cases(name: str, data: Path, series: int, scored: int, magnitude: float) -> list[Case]:
     """The end of some series of a set, with anomalies in the last steps, half of a series at most."""
     found = load(name, data)
-    every = list(found.train)
     made = []
-    for place in np.unique(np.linspace(0, len(every) - 1, min(series, len(every))).round().astype(int)):
-        entry = tail(every[place], BEFORE + scored)
+    for whole in thinned(list(found.train), series):
+        entry = tail(whole, BEFORE + scored)
         margin = max(len(entry["target"]) - scored, len(entry["target"]) // 2)
         (one,) = inject([entry], InjectionConfig(margin=margin, magnitude=magnitude, per_series=2 * len(KINDS)))
         made.append(Case(one, found.freq, found.seasons[0], margin))

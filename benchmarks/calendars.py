@@ -46,7 +46,7 @@ class Task:
     beside_ets: bool = True
 
     def split(self, folder: Path) -> WindowSplit:
-        """Its last windows, one after the other, of every so-manieth series."""
+        """Its last windows, one after the other, of about MOST_SERIES series, evenly chosen."""
         entries = load_folder(folder / "series" / self.set).train
         if self.freq not in ("D", "B") and "daily" in self.set:
             entries = resampled(entries, self.freq, total=True)

@@ -13,15 +13,15 @@ Lines = Mapping[str, Mapping[int, float]]
 """By name, the score at each number of calls."""
 
 
-def draw_curves(panels: Mapping[str, Lines], target: Path, score: str, columns: int = 2) -> None:
-    """One panel for each set of lines, written as PNG.
+def draw_curves(panels: Mapping[str, Lines], target: Path, score: str) -> None:
+    """One panel for each set of lines, two beside each other, written as PNG.
 
     Args:
         panels: by title.
         target: file.
         score: what the vertical axis is; "" takes the panels' titles for it.
-        columns: panels beside each other.
     """
+    columns = 2
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns, 3.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()

@@ -27,6 +27,7 @@ from matplotlib import pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.scores import inside
 from benchmarks.trend_seasons import entry
 from benchmarks.trends import draw_fan
 from shared.files.io import atomic_path, write_text
@@ -118,8 +119,7 @@ def main(
         samples = np.stack([one.samples for one in predictor.adapted(freq, HORIZON).predict(entries(made, freq))])
         future = np.stack([one.future for one in made])
         least = np.abs(np.stack([one.truth for one in made]) - future).mean(1)
-        low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-        covered = float(((future >= low) & (future <= high)).mean())
+        covered = float(inside(samples, future).mean())
         medians = {"the bundled forecaster": np.median(samples, axis=1)}
         if ets:
             with quiet():

@@ -23,7 +23,6 @@ from typing import Annotated, Any, Literal
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")  # waiting threads leave the cores to whoever works
 
-import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
@@ -33,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.public_tsdiff import CODE, published_samplers
 from benchmarks.rows import Rows
-from benchmarks.sets import DEFAULT_DATA, LoadedSet, load
+from benchmarks.sets import DEFAULT_DATA, LoadedSet, load, thinned
 from benchmarks.tsdiff_speed import public_network, reason_without
 from shared.files.io import atomic_path, write_text
 from shared.training.memory import keep_large_blocks
@@ -99,11 +98,6 @@ def trained(network: Network, folder: Path, data: LoadedSet, s4_steps: int) -> T
     predictor = estimator.train(data.train, folder=folder / f"{network}-training")
     predictor.serialize(place)
     return predictor
-
-
-def some(pairs: Sequence[Any], count: int) -> list[Any]:
-    """Evenly spread over the set."""
-    return [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, count).round().astype(int))]
 
 
 def score(predictor: TSDiffPredictor, pairs: Sequence[Any], settings: Settings) -> tuple[Metrics, int]:
@@ -183,7 +177,7 @@ def public_rows(results: Rows) -> None:
 def tuned(predictor: TSDiffPredictor, data: LoadedSet, method: str, count: int, **more: Any) -> tuple[float, str]:
     """The published strength that does best on the last windows of training series, and all that were tried."""
     held = []
-    for entry in some(list(data.train), count):
+    for entry in thinned(list(data.train), count):
         cut = len(entry["target"]) - data.prediction_length
         label = {**entry, "target": entry["target"][cut:], "start": entry["start"] + cut}
         held.append(({**entry, "target": entry["target"][:cut]}, label))
@@ -322,7 +316,7 @@ def curve_report(models: Path, m4: LoadedSet, network: Network, count: int, s4_s
     lines = curves(ddpm, ddim)
     if network == "s4":  # a call costs twenty times the S4D's
         lines = [lines[0], *(Curve(line.title, line.points[:4]) for line in lines[2:4])]
-    pairs = some(list(m4.test), count)
+    pairs = thinned(list(m4.test), count)
     rows, drawn = measure_curves(trained(network, models, m4, s4_steps), pairs, lines)
     image = output.with_suffix(".png")
     picture(drawn, image)

@@ -26,6 +26,7 @@ from scipy.signal import lfilter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.scores import inside, quantile_losses
 from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
@@ -242,8 +243,7 @@ LAWS = {
 
 def crps(quantiles: np.ndarray, actual: np.ndarray) -> float:
     """Twice the mean quantile loss over `LEVELS`: quantiles (levels, h), actual values (futures, h)."""
-    off = actual[:, None] - quantiles
-    return float(2 * np.maximum(LEVELS[:, None] * off, (LEVELS[:, None] - 1) * off).mean())
+    return float(quantile_losses(quantiles, actual[:, None], LEVELS).mean())
 
 
 def row(name: str, law: Law, predictor: TSDiffPredictor, count: int, ets: bool) -> list[str]:
@@ -258,26 +258,20 @@ def row(name: str, law: Law, predictor: TSDiffPredictor, count: int, ets: bool) 
     futures = [one for _, one in made]
     least, ours = (sum(scores(paths, futures)) for paths in (futures, samples))
     wide = [np.ptp(np.quantile(np.stack(paths), [0.05, 0.95], axis=1), axis=0) for paths in (samples, futures)]
-    inside = [covered(paths, future) for paths, future in zip(samples, futures, strict=True)]
+    covered = [inside(paths, future).mean() for paths, future in zip(samples, futures, strict=True)]
     peer = ""
     if ets:
         with quiet():
             forecasts = train_baseline("auto_ets", entries, law.freq, law.horizon, num_samples=FUTURES).predict(entries)
         peer = f"{sum(scores([one.samples for one in forecasts], futures)) / least:.2f}"
     width = float(np.median(wide[0].mean(1) / np.maximum(wide[1].mean(1), 1e-9)))
-    return [name, f"{ours / least:.2f}", peer, f"{np.mean(inside):.2f}", f"{width:.2f}"]
+    return [name, f"{ours / least:.2f}", peer, f"{np.mean(covered):.2f}", f"{width:.2f}"]
 
 
 def scores(paths: list[np.ndarray], futures: list[np.ndarray]) -> list[float]:
     """`crps` of each forecast's samples."""
     pairs = zip(paths, futures, strict=True)
     return [crps(np.quantile(samples, LEVELS, axis=0), future[:JUDGED]) for samples, future in pairs]
-
-
-def covered(samples: np.ndarray, future: np.ndarray) -> float:
-    """How much of the futures the 90 % interval covers."""
-    low, high = np.quantile(samples, [0.05, 0.95], axis=0)
-    return float(((future >= low) & (future <= high)).mean())
 
 
 def main(

@@ -22,6 +22,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.scores import quantile_losses
 from benchmarks.sets import DEFAULT_DATA, DataFolder, Samples
 from shared.files.io import write_text
 from tsdiff.baselines import train_baseline
@@ -99,9 +100,7 @@ def with_mistake(entries: Sequence[Entry], times: float, late: int, rng: np.rand
 
 def crps(samples: np.ndarray, actual: np.ndarray) -> float:
     """Mean weighted quantile loss of draws (samples, steps) of what came, (steps,), by the mean size of that."""
-    quantiles = np.quantile(samples, LEVELS, axis=0)
-    off = actual - quantiles
-    losses = 2 * np.maximum(LEVELS[:, None] * off, (LEVELS[:, None] - 1) * off)
+    losses = quantile_losses(np.quantile(samples, LEVELS, axis=0), actual, LEVELS)
     return float(np.nanmean(losses) / max(float(np.nanmean(np.abs(actual))), 1e-9))
 
 

@@ -120,11 +120,11 @@ class SmallNetwork(nn.Module):
     the cleaner the state is; otherwise neither could be as precise as weights that grow with the SNR ask for.
     """
 
-    def __init__(self, sde: SDE, output: NetworkOutput, anchored: bool, width: int = 96):
+    def __init__(self, sde: SDE, output: NetworkOutput, anchored: bool):
         super().__init__()
         self.sde, self.output = sde, output
         self.layers = nn.Sequential(
-            nn.Linear(2 + 2 * anchored + 5, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2)
+            nn.Linear(2 + 2 * anchored + 5, 96), nn.SiLU(), nn.Linear(96, 96), nn.SiLU(), nn.Linear(96, 2)
         )
 
     def forward(self, x: Tensor, t: Tensor, anchor: Tensor | None = None) -> Tensor:
@@ -211,13 +211,13 @@ def distance(case: Case, x: Tensor, y: Tensor) -> float:
     return sliced_wasserstein(x, true_x)
 
 
-def noise_floor(anchored: bool, pairs: int = 10, count: int = SAMPLES) -> tuple[float, float]:
-    """Mean and largest distance between two sets of true samples: what a perfect model gets."""
+def noise_floor(anchored: bool) -> tuple[float, float]:
+    """Mean and largest distance between two sets of true samples, of ten such pairs: what a perfect model gets."""
     values = []
-    for i in range(pairs):
-        a, b = (torch.cat(mixture(count, make_generator("floor", i, side)), 1) for side in (0, 1))
+    for i in range(10):
+        a, b = (torch.cat(mixture(SAMPLES, make_generator("floor", i, side)), 1) for side in (0, 1))
         values.append(sliced_wasserstein(a, b) if anchored else sliced_wasserstein(a[:, :2], b[:, :2]))
-    return sum(values) / pairs, max(values)
+    return sum(values) / len(values), max(values)
 
 
 def gaussian_distance(anchored: bool) -> float:

@@ -41,6 +41,7 @@ from shared.files.io import write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.tasks.anomaly.detection import rolling_z_scores, seasonal_median_scores
 from tsdiff.tasks.anomaly.scores import Method, SeriesScores, against_recent, anomaly_scores, scoring
+from tsdiff.windows.gaps import stretches
 
 HORIZON = 24
 REMEMBERED = 12
@@ -91,10 +92,9 @@ def load_nab(folder: Path) -> list[Labelled]:
     frame = pd.read_parquet(folder / "series" / "nab_5min" / "nab.parquet")
     found = []
     for name, part in frame.groupby("series", sort=True):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], part["label"].to_numpy(), [0]])))
         step = part["timestamp"].diff().median()
         minutes = max(1, round(step / pd.Timedelta(minutes=1)))
-        windows = [(int(first), int(after) - 1) for first, after in zip(edges[::2], edges[1::2], strict=True)]
+        windows = [(first, after - 1) for first, after in stretches(part["label"].to_numpy())]
         values = part["value"].ffill().to_numpy(dtype=np.float64)
         found.append(Labelled(str(name), f"{minutes}min", part["timestamp"].iloc[0], values, windows))
     return found

@@ -20,9 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
-import numpy as np
 import torch
 import typer
 from gluonts.model.forecast import Forecast
@@ -31,7 +30,7 @@ from gluonts.model.predictor import Predictor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load
+from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DEFAULT_SETS, LoadedSet, load, thinned
 from shared.files.io import write_json, write_text
 from tsdiff import TSDiffPredictor
 from tsdiff.baselines import train_baseline
@@ -54,7 +53,6 @@ VARIANTS: dict[str, RefineConfig] = {
 CHOICE_WINDOWS, CHOICE_SAMPLES = 32, 16
 VARIANT_WINDOWS = 20
 Result = dict[str, Any]
-T = TypeVar("T")
 
 
 def model_of(data: LoadedSet, models: Path, steps: int) -> TSDiffPredictor:
@@ -65,11 +63,6 @@ def model_of(data: LoadedSet, models: Path, steps: int) -> TSDiffPredictor:
         shorter = preset.with_training(max_steps=min(steps, preset.training.max_steps))
         shorter.estimator(data.freq, data.prediction_length).train(data.train, progress=False).serialize(folder)
     return TSDiffPredictor.from_pretrained(folder)
-
-
-def thinned(pairs: list[T], count: int) -> list[T]:
-    """At most `count` of them, spread evenly."""
-    return [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))]
 
 
 _CAVEATS = (

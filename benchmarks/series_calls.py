@@ -24,10 +24,10 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.curves import draw_curves
-from benchmarks.guided import score, some, tuned
+from benchmarks.guided import score, tuned
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
-from benchmarks.sets import DEFAULT_DATA, DataFolder, LoadedSet, load
+from benchmarks.sets import DEFAULT_DATA, DataFolder, LoadedSet, load, thinned
 from shared.errors import ConfigError
 from shared.files.io import write_text
 from tsdiff import TSDiffEstimator, TSDiffPredictor
@@ -102,7 +102,7 @@ def measure(results: Rows, data: LoadedSet, seed: int, mapped: bool, budget: Bud
     ]
     if not missing:
         return
-    predictor, pairs = forecaster(data, seed, mapped, budget), some(list(data.test), budget.windows)
+    predictor, pairs = forecaster(data, seed, mapped, budget), thinned(list(data.test), budget.windows)
     energy = preset_for(data.name, data.freq).guidance
     for method, calls in missing:
         started, scale, note = time.process_time(), 1.0, ""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from gluonts.dataset.split import TestData
 
 from shared.errors import ConfigError, DataError
 from tsdiff.data import Entry, SeriesSet, candidate_seasons, load_folder, split_windows
+from tsdiff.evaluation.plots import spread
+
+T = TypeVar("T")
 
 DEFAULT_DATA = Path("../shared/data")
 DataFolder = Annotated[Path, typer.Option(help="Folder that holds series/.")]
@@ -131,3 +135,8 @@ def rolling_windows(train: SeriesSet, test: SeriesSet, found: BenchmarkSet) -> T
             )
         entries.append({**entry, "target": entry["target"][:end]})
     return split_windows(entries, horizon, found.windows).test
+
+
+def thinned(items: Sequence[T], most: int) -> list[T]:
+    """At most so many, evenly spread from the first to the last."""
+    return [items[place] for place in spread(len(items), most)]

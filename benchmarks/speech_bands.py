@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
+from benchmarks.speech_sounds import evenly, mono
 from shared.files.io import write_text
 from speech import Enhancer, metrics
 from speech.audio.files import read_audio
-from speech.audio.resampling import resample
 
 EDGE = 8500.0
 SNR = 10.0
@@ -37,10 +37,10 @@ Waveform = np.ndarray
 def recordings(kind: str, most: int, rate: int | None = None) -> Iterator[tuple[Waveform, int]]:
     """Evenly chosen recordings of the full-band validation part, mono, and their rates."""
     files = sorted((SHARED_SPEECH / "fullband/valid" / kind).rglob("*.ogg"))
-    for path in files[:: max(1, len(files) // most)][:most]:
+    for path in evenly(files, most):
         audio = read_audio(path)
-        wave = audio.waveform.mean(axis=0)
-        yield (wave, audio.sample_rate) if rate is None else (resample(wave, audio.sample_rate, rate), rate)
+        wanted = audio.sample_rate if rate is None else rate
+        yield mono(audio, wanted), wanted
 
 
 def decibels(power: float) -> float:

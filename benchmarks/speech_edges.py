@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
+from benchmarks.speech_sounds import evenly
 from shared.files.io import write_text
 from speech import Enhancer, SpeechModel, metrics
 from speech.audio.files import read_audio
@@ -55,8 +56,7 @@ def filters() -> dict[str, Waveform]:
 def sounds(kind: str, most: int) -> list[Waveform]:
     """The beginnings of evenly chosen recordings of the validation part, (samples,)."""
     files = sorted(path for path in (SHARED_SPEECH / "valid" / kind).rglob("*") if path.suffix in SUFFIXES)
-    chosen = files[:: max(1, len(files) // most)][:most]
-    return [read_audio(path).waveform[0, : SECONDS * RATE].astype(np.float32) for path in chosen]
+    return [read_audio(path).waveform[0, : SECONDS * RATE].astype(np.float32) for path in evenly(files, most)]
 
 
 def mixtures(snr: float, most: int) -> Iterator[tuple[Waveform, Waveform]]:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,13 @@ def network_seconds(enhancer: Enhancer, source: Path) -> float:
     return total
 
 
+def wall_seconds(work: Callable[[], None]) -> float:
+    """Seconds that some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
 @dataclass
 class Measured:
     """Both ways on one set of files: seconds of audio and of each turn, the largest difference, seconds of a process
@@ -98,16 +106,19 @@ def measure(enhancer: Enhancer, count: int, longest: float, turns: int, workers:
         source, one, folder = (Path(temporary) / name for name in ("noisy", "one", "folder"))
         found = Measured(write_files(source, count, longest), [], [], 0.0, 0.0, 0.0)
         one.mkdir()
+
+        def one_by_one() -> None:
+            for path in sorted(source.iterdir()):
+                enhancer.enhance_file(path, one / path.name)
+
+        def at_once() -> None:
+            report = enhancer.enhance_dir(source, folder, existing="overwrite", workers=workers, progress=False)
+            assert not report.failed, report.failed
+
+        ways = ((one_by_one, found.one), (at_once, found.folder))
         for turn in range(turns):
-            for way in (0, 1) if turn % 2 == 0 else (1, 0):
-                started = time.perf_counter()
-                if way == 0:
-                    for path in sorted(source.iterdir()):
-                        enhancer.enhance_file(path, one / path.name)
-                else:
-                    report = enhancer.enhance_dir(source, folder, existing="overwrite", workers=workers, progress=False)
-                    assert not report.failed, report.failed
-                (found.one, found.folder)[way].append(time.perf_counter() - started)
+            for way, seconds in ways if turn % 2 == 0 else ways[::-1]:
+                seconds.append(wall_seconds(way))
             print(longest, turn, found.one[-1], found.folder[-1], flush=True)
         for path in source.iterdir():
             pair = read_audio(one / path.name).waveform, read_audio(folder / path.name).waveform

@@ -37,10 +37,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.speech_models import SHARED_SPEECH, named
+from benchmarks.speech_sounds import evenly, mono
 from shared.files.io import write_text
 from speech import metrics
 from speech.audio.files import Audio, read_audio
-from speech.audio.resampling import resample
 from speech.audio.writing import write_audio
 from speech.data.levels import active_power, noise_gain, power
 from speech.data.noises import KINDS
@@ -78,8 +78,7 @@ class Pair:
 def waves(folder: Path, most: int) -> list[Waveform]:
     """Evenly chosen recordings of a folder, mono, at 48 kHz."""
     files = sorted(folder.rglob("*.ogg"))
-    audio = [read_audio(path) for path in files[:: max(1, len(files) // max(1, most))][:most]]
-    return [resample(each.waveform.mean(axis=0), each.sample_rate, RATE) for each in audio]
+    return [mono(read_audio(path), RATE) for path in evenly(files, most)]
 
 
 def mixtures(kind: str, speech: list[Waveform], noises: list[Waveform]) -> list[Pair]:

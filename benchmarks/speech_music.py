@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
 from benchmarks.speech_robustness import chord, tune
+from benchmarks.speech_sounds import evenly, mono
 from shared.files.io import write_text
 from speech import Enhancer
 from speech.audio.files import read_audio
 from speech.audio.music import MODEL_RATE, MusicShare
-from speech.audio.resampling import resample
 from speech.data.clips import audio_files
 from speech.training.recordings import validation_set
 from speech.training.settings import read_experiment
@@ -46,10 +46,9 @@ def parts(folder: Path, most: int) -> list[Waveform]:
     """Parts of twenty seconds of the recordings in a folder, mono at 16 kHz, evenly chosen; rests of six and more."""
     found = []
     for path in audio_files(folder):
-        audio = read_audio(path)
-        wave = resample(audio.waveform.mean(axis=0), audio.sample_rate, MODEL_RATE)
+        wave = mono(read_audio(path), MODEL_RATE)
         found += [each for s in range(0, len(wave), PART) if len(each := wave[s : s + PART]) >= 6 * MODEL_RATE]
-    return found[:: max(1, len(found) // most)][:most]
+    return evenly(found, most)
 
 
 def mixtures(most: int) -> list[Waveform]:

@@ -27,6 +27,7 @@ from torchmetrics.functional.text import word_error_rate
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
+from benchmarks.scores import drawn_again
 from benchmarks.speech_models import SHARED_SPEECH
 from shared.files.io import write_text
 from speech import Enhancer
@@ -78,15 +79,13 @@ def heard(
     return {name: recogniser.words(wave) for name, wave in versions.items()}
 
 
-def interval(words: list[str], wanted: list[str], seed: int = 0) -> tuple[float, float]:
+def interval(words: list[str], wanted: list[str]) -> tuple[float, float]:
     """5 % and 95 % points of the word error rate when recordings are drawn with replacement, 500 times."""
     counts = np.array([len(one.split()) for one in wanted], dtype=float)
     wrong = counts * [
         float(word_error_rate([one], [other])) if other else 0.0 for one, other in zip(words, wanted, strict=True)
     ]
-    drawn = np.random.default_rng(seed).integers(0, len(counts), (500, len(counts)))
-    low, high = np.quantile(wrong[drawn].sum(1) / counts[drawn].sum(1), [0.05, 0.95])
-    return float(low), float(high)
+    return drawn_again(wrong, counts, times=500)
 
 
 def main(

@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.machine import header, table
 from benchmarks.rows import Rows
 from benchmarks.speech_models import SHARED_SPEECH
+from benchmarks.speech_sounds import evenly, mono
 from shared.files.io import write_text
 from speech import Enhancer, metrics
 from speech.audio.files import Audio, read_audio
@@ -94,18 +95,13 @@ def spoken(most: int) -> list[Waveform]:
         if path.suffix in (".flac", ".wav", ".ogg", ".opus")
         and not any(name in "-".join(path.relative_to(folder).with_suffix("").parts) for name in heard)
     ]
-    return [at(read_audio(path), MODEL_RATE) for path in files[:: max(1, len(files) // most)][:most]]
+    return [mono(read_audio(path), MODEL_RATE) for path in evenly(files, most)]
 
 
 def wide(most: int) -> list[Waveform]:
     """Evenly chosen recordings at 48 kHz."""
     files = sorted((SHARED_SPEECH / "fullband/valid/clean").rglob("*.ogg"))
-    return [at(read_audio(path), 48000) for path in files[:: max(1, len(files) // most)][:most]]
-
-
-def at(audio: Audio, rate: int) -> Waveform:
-    """Mono, at a rate in Hz."""
-    return resample(audio.waveform.mean(axis=0), audio.sample_rate, rate)
+    return [mono(read_audio(path), 48000) for path in evenly(files, most)]
 
 
 def task(name: str, most: int) -> Task:

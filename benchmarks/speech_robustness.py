@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.speech_models import SHARED_SPEECH
+from benchmarks.speech_sounds import evenly
 from shared.files.io import write_text
 from speech import Enhancer, metrics
 from speech.audio.files import read_audio
@@ -41,7 +42,7 @@ Sounds = Callable[[], Iterator[Waveform]]
 def recordings(folder: Path, most: int) -> Iterator[Waveform]:
     """Up to `most` recordings below a folder, evenly chosen, the first 20 s of each at 16 kHz, mono."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".wav", ".flac", ".ogg", ".mp3"))
-    for path in files[:: max(1, len(files) // most)][:most]:
+    for path in evenly(files, most):
         audio = read_audio(path)
         if audio.sample_rate != RATE:
             raise typer.BadParameter(f"{path}: {audio.sample_rate} Hz; convert it to {RATE} Hz")

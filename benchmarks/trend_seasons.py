@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.scores import inside
 from tsdiff import TSDiffPredictor
 
 STARTS = {"Y-DEC": "1980", "Q-DEC": "1990Q1", "M": "2005-01", "W-SUN": "2015-01-04"}
@@ -58,9 +59,9 @@ def season_rows(
             height[:, count:],
         )
         low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-        inside, width = (future >= low) & (future <= high), (high - low) / (2 * 1.645 * future_size)
+        covered, width = inside(samples, future), (high - low) / (2 * 1.645 * future_size)
         parts = (at < -0.5, np.abs(at) <= 0.5, at > 0.5)
-        cells = [f"{inside[part].mean():.2f} ({width[part].mean():.2f})" for part in parts]
+        cells = [f"{covered[part].mean():.2f} ({width[part].mean():.2f})" for part in parts]
         rows.append([freq, str(count), str(horizon), kind, *cells])
     return rows
 
@@ -81,9 +82,8 @@ def dent_row(
     errors, covered = [], []
     for known in (dented, history):
         samples = samples_of(predictor, freq, horizon, known)
-        low, high = np.quantile(samples, [0.05, 0.95], axis=1)
         errors.append(float(np.abs(np.median(samples, axis=1) - future).mean()))
-        covered.append(f"{((future >= low) & (future <= high)).mean():.2f}")
+        covered.append(f"{inside(samples, future).mean():.2f}")
     cells = [str(number) for number in (count, horizon, ago, length)]
     return [freq, *cells, f"{left:.0%}", f"{errors[0] / errors[1]:.2f}", *covered]
 
@@ -105,6 +105,10 @@ def score_peak(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int 
     ]
     samples = np.stack([made.samples for made in predictor.adapted("D", horizon).predict(entries)])
     error, naive = (float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), ago))
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-    covered = float(((future >= low) & (future <= high)).mean())
-    return str(days[begin].date()), error, naive, covered
+    return str(days[begin].date()), error, naive, float(inside(samples, future).mean())
+
+
+def peak_row(predictor: TSDiffPredictor, horizon: int, since: int, seeds: int) -> list[str]:
+    """A row of the table of peaks."""
+    day, *scores, covered = score_peak(predictor, horizon, since, seeds)
+    return [day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"]

@@ -33,7 +33,8 @@ from matplotlib.axes import Axes
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
-from benchmarks.trend_seasons import DENTS, PEAKS, SEASONS, dent_row, entry, samples_of, score_peak, season_rows
+from benchmarks.scores import inside
+from benchmarks.trend_seasons import DENTS, PEAKS, SEASONS, dent_row, entry, peak_row, samples_of, season_rows
 from shared.files.io import atomic_path, write_text
 from tsdiff import TSDiffPredictor
 
@@ -114,10 +115,9 @@ def score_lines(predictor: TSDiffPredictor, freq: str, horizon: int, count: int,
     median, ahead = np.median(samples, axis=1), np.arange(horizon)
     lines = np.stack([np.polyval(np.polyfit(np.arange(count), row, 1), count + ahead) for row in history])
     moves = np.polyfit(ahead, median.T, 1)[0]
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
     ratio = np.abs(median - future).mean(1) / np.abs(lines - future).mean(1)
-    inside = (future >= low) & (future <= high)
-    return Lines(int((moves * slopes > 0).sum()), float(np.exp(np.log(ratio).mean())), float(inside.mean()))
+    covered = float(inside(samples, future).mean())
+    return Lines(int((moves * slopes > 0).sum()), float(np.exp(np.log(ratio).mean())), covered)
 
 
 def lines_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, seeds: int) -> list[str]:
@@ -147,8 +147,13 @@ def score_breaks(
     fits = [np.polyval(np.polyfit(steps[count - since : count], row[-since:], 1), steps[count:]) for row in history]
     made = (np.median(samples, axis=1), np.stack(fits), history[:, -1:])
     error, line, last = (float(np.abs(one - future).mean()) for one in made)
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-    return error, line, last, float(((future >= low) & (future <= high)).mean())
+    return error, line, last, float(inside(samples, future).mean())
+
+
+def break_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, since: int, seeds: int) -> list[str]:
+    """A row of the table of breaks."""
+    *errors, covered = score_breaks(predictor, freq, horizon, count, since, seeds)
+    return [freq, str(count), str(horizon), str(since), *(f"{error:.1f}" for error in errors), f"{covered:.2f}"]
 
 
 def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, rate: float, seeds: int) -> list[str]:
@@ -163,8 +168,7 @@ def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, 
     error, line, last = (
         float(np.abs(made - future).mean()) for made in (np.median(samples, axis=1), lines, history[:, -1:])
     )
-    low, high = np.quantile(samples, [0.05, 0.95], axis=1)
-    covered = float(((future >= low) & (future <= high)).mean())
+    covered = float(inside(samples, future).mean())
     return [
         freq,
         str(count),
@@ -176,9 +180,9 @@ def growth_row(predictor: TSDiffPredictor, freq: str, horizon: int, count: int, 
     ]
 
 
-def single_series(seed: int = 1) -> dict[str, np.ndarray]:
+def single_series() -> dict[str, np.ndarray]:
     """Twelve kinds of daily series of 200 steps."""
-    rng, steps = np.random.default_rng(seed), np.arange(200)
+    rng, steps = np.random.default_rng(1), np.arange(200)
     week = 5 * np.sin(2 * np.pi * steps / 7)
     plain = 50 + week + rng.normal(size=200)
     outlier, shifted = plain.copy(), plain.copy()
@@ -247,6 +251,56 @@ def demand_row(predictor: TSDiffPredictor, name: str, seeds: int) -> list[str]:
     return [name, *cells, *high, f"{losses[0] / losses[1]:.2f}"]
 
 
+def single_rows(samples: dict[str, np.ndarray]) -> list[list[str]]:
+    """Rows of the table of single series, from their samples."""
+    rows = []
+    for name, values in single_series().items():
+        last = samples[name][:, -1]
+        low, median, high = np.quantile(last, [0.05, 0.5, 0.95])
+        rows.append([name, f"{values[-1]:.6g}", f"{median:.6g}", f"{high - low:.3g}", f"{(last == 0).mean():.2f}"])
+    return rows
+
+
+def report(tables: dict[str, list[list[str]]], seeds: int, picture: str) -> str:
+    """The page of the tables, by their names."""
+    return (
+        header("Lines, levels and constants")
+        + f"\nTwelve lines with noise at each frequency, drawn {seeds} times: how many medians move the right way in "
+        "the worst draw, the median's error over that of the straight line through the history (geometric mean of the "
+        "draws, and their range), and the coverage of the 90 % interval.\n\n"
+        + table(LINE_COLUMNS, tables["lines"])
+        + "\nThe same of short histories, through which a line leads far off too.\n\n"
+        + table(LINE_COLUMNS, tables["short"])
+        + f"\nLevels that rise or fall by the noise's deviation each step since a break, {12 * seeds} series: mean "
+        "error of the median, of the line through the steps since, which knows when it was, and of the last value.\n\n"
+        + table(
+            ["frequency", "history", "horizon", "since", "error", "line's", "last value's", "90 % covers"],
+            tables["broken"],
+        )
+        + f"\nGrowth by the same share each step with noise of 3 %, {12 * seeds} series: the mean error of the median, "
+        "and that of the line through the logarithms, by the last value's.\n\n"
+        + table(["frequency", "history", "horizon", "a step", "error", "line's", "90 % covers"], tables["grown"])
+        + f"\nA sine with noise, {12 * seeds} series: what the 90 % interval covers where it is lowest, in the middle "
+        "and highest, and in brackets its width by that of the noise alone.\n\n"
+        + table(["frequency", "history", "horizon", "noise", "low", "middle", "high"], tables["seasons"])
+        + f"\nSeasons with noise of 5 %, {12 * seeds} series, that fell once to a share of what they are and came "
+        "back: mean error of the median by that of the same series without the dent, and coverage of both.\n\n"
+        + table(
+            ["frequency", "history", "horizon", "ended", "steps", "to", "error", "90 % covers", "without"],
+            tables["dents"],
+        )
+        + f"\nDaily sales with weekends and a peak in December, known since 2020, {12 * seeds} series: mean error of "
+        "the median and of the value 364 days ago.\n\n"
+        + table(["first day", "horizon", "error", "of 364 days ago", "90 % covers"], tables["peaks"])
+        + f"\nDemand by chance, 200 days known, {12 * seeds} series, as counts: mean and 95 % quantile, and quantile "
+        "losses by those of 100 draws of the law.\n\n"
+        + table(["demand", "mean", "the law's", "95 %", "the law's", "loss by the law's"], tables["demands"])
+        + f"\nSingle daily series, at the last of {HORIZON} steps.\n\n"
+        + table(["series", "last value", "median", "90 % width", "share of zeros"], tables["singles"])
+        + f"\n![twelve series and their forecasts]({picture})\n"
+    )
+
+
 def main(
     model: Annotated[str, typer.Option(help="Bundled name or folder of a model of all frequencies.")] = "default",
     seeds: Annotated[int, typer.Option(help="Draws of the twelve lines.", min=1)] = 6,
@@ -255,60 +309,22 @@ def main(
     """Forecast lines and single series; write the tables and the picture."""
     torch.set_num_threads(1)
     predictor = TSDiffPredictor.from_pretrained(model)
-    rows, short = ([lines_row(predictor, *case, seeds) for case in cases] for cases in (LINES, SHORT))
-    broken = []
-    for freq, horizon, count, since in BREAKS:
-        *errors, covered = score_breaks(predictor, freq, horizon, count, since, seeds)
-        cells = [freq, str(count), str(horizon), str(since)]
-        broken.append([*cells, *(f"{error:.1f}" for error in errors), f"{covered:.2f}"])
-    grown = [growth_row(predictor, *case, seeds) for case in GROWTH]
-    seasons = [row for case in SEASONS for row in season_rows(predictor, *case, seeds)]
-    dents = [dent_row(predictor, *case, seeds) for case in DENTS]
-    peaks = []
-    for horizon, since in PEAKS:
-        day, *scores, covered = score_peak(predictor, horizon, since, seeds)
-        peaks.append([day, str(horizon), *(f"{score:.1f}" for score in scores), f"{covered:.2f}"])
-    demands = [demand_row(predictor, name, seeds) for name in DEMANDS]
-    for row in (*demands, *rows, *short, *broken, *grown, *seasons, *dents, *peaks):
+    tables = {
+        "demands": [demand_row(predictor, name, seeds) for name in DEMANDS],
+        "lines": [lines_row(predictor, *case, seeds) for case in LINES],
+        "short": [lines_row(predictor, *case, seeds) for case in SHORT],
+        "broken": [break_row(predictor, *case, seeds) for case in BREAKS],
+        "grown": [growth_row(predictor, *case, seeds) for case in GROWTH],
+        "seasons": [row for case in SEASONS for row in season_rows(predictor, *case, seeds)],
+        "dents": [dent_row(predictor, *case, seeds) for case in DENTS],
+        "peaks": [peak_row(predictor, *case, seeds) for case in PEAKS],
+    }
+    for row in (row for rows in tables.values() for row in rows):
         print(*row, flush=True)
     samples = forecast_single(predictor)
-    singles = []
-    for name, values in single_series().items():
-        last = samples[name][:, -1]
-        low, median, high = np.quantile(last, [0.05, 0.5, 0.95])
-        singles.append([name, f"{values[-1]:.6g}", f"{median:.6g}", f"{high - low:.3g}", f"{(last == 0).mean():.2f}"])
-    draw_page(samples, output.with_suffix(".png"))
-    write_text(
-        output,
-        header("Lines, levels and constants")
-        + f"\nTwelve lines with noise at each frequency, drawn {seeds} times: how many medians move the right way in "
-        "the worst draw, the median's error over that of the straight line through the history (geometric mean of the "
-        "draws, and their range), and the coverage of the 90 % interval.\n\n"
-        + table(LINE_COLUMNS, rows)
-        + "\nThe same of short histories, through which a line leads far off too.\n\n"
-        + table(LINE_COLUMNS, short)
-        + f"\nLevels that rise or fall by the noise's deviation each step since a break, {12 * seeds} series: mean "
-        "error of the median, of the line through the steps since, which knows when it was, and of the last value.\n\n"
-        + table(["frequency", "history", "horizon", "since", "error", "line's", "last value's", "90 % covers"], broken)
-        + f"\nGrowth by the same share each step with noise of 3 %, {12 * seeds} series: the mean error of the median, "
-        "and that of the line through the logarithms, by the last value's.\n\n"
-        + table(["frequency", "history", "horizon", "a step", "error", "line's", "90 % covers"], grown)
-        + f"\nA sine with noise, {12 * seeds} series: what the 90 % interval covers where it is lowest, in the middle "
-        "and highest, and in brackets its width by that of the noise alone.\n\n"
-        + table(["frequency", "history", "horizon", "noise", "low", "middle", "high"], seasons)
-        + f"\nSeasons with noise of 5 %, {12 * seeds} series, that fell once to a share of what they are and came "
-        "back: mean error of the median by that of the same series without the dent, and coverage of both.\n\n"
-        + table(["frequency", "history", "horizon", "ended", "steps", "to", "error", "90 % covers", "without"], dents)
-        + f"\nDaily sales with weekends and a peak in December, known since 2020, {12 * seeds} series: mean error of "
-        "the median and of the value 364 days ago.\n\n"
-        + table(["first day", "horizon", "error", "of 364 days ago", "90 % covers"], peaks)
-        + f"\nDemand by chance, 200 days known, {12 * seeds} series, as counts: mean and 95 % quantile, and quantile "
-        "losses by those of 100 draws of the law.\n\n"
-        + table(["demand", "mean", "the law's", "95 %", "the law's", "loss by the law's"], demands)
-        + f"\nSingle daily series, at the last of {HORIZON} steps.\n\n"
-        + table(["series", "last value", "median", "90 % width", "share of zeros"], singles)
-        + f"\n![twelve series and their forecasts]({output.with_suffix('.png').name})\n",
-    )
+    picture = output.with_suffix(".png")
+    draw_page(samples, picture)
+    write_text(output, report(tables | {"singles": single_rows(samples)}, seeds, picture.name))
 
 
 if __name__ == "__main__":

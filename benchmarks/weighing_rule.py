@@ -70,12 +70,12 @@ class Task:
     split: WindowSplit
 
 
-def walks(seed: int, count: int = 8, length: int = 6000) -> list[Entry]:
+def walks(seed: int) -> list[Entry]:
     """Random walks of business days that share a part, as exchange rates do."""
-    rng = np.random.default_rng([5, seed])
+    rng, length = np.random.default_rng([5, seed]), 6000
     together = np.cumsum(rng.standard_t(4, length)) * 0.006
     made = []
-    for place in range(count):
+    for place in range(8):
         path = rng.uniform(0.3, 1) * together + np.cumsum(rng.standard_t(4, length)) * 0.004
         values = np.exp(path - path[0]) * rng.uniform(0.5, 2)
         made.append({"target": values, "start": pd.Period("1990-01-01", "B"), "item_id": str(place)})

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.losses import all_without_ruling, beside
 from benchmarks.machine import header, table
+from benchmarks.scores import drawn_again
 from benchmarks.sets import BENCHMARK_SETS, DEFAULT_DATA, DataFolder, LoadedSet, Samples, load
 from recipes.default_forecaster.default import TRAINING_SETS, VALIDATION_SETS
 from shared.files.io import atomic_path, write_text
@@ -95,12 +96,9 @@ class Row:
     note: str = ""
 
 
-def interval(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray], seed: int = 0) -> tuple[float, float]:
+def interval(forecasts: Sequence[Forecast], actual: Sequence[np.ndarray]) -> tuple[float, float]:
     """5 % and 95 % points of the CRPS when windows are drawn with replacement, 1000 times."""
-    losses, sizes = window_losses(forecasts, actual)
-    drawn = np.random.default_rng(seed).integers(0, len(losses), (1000, len(losses)))
-    low, high = np.quantile(losses[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.05, 0.95])
-    return float(low), float(high)
+    return drawn_again(*window_losses(forecasts, actual), times=1000)
 
 
 def scored(

@@ -69,13 +69,15 @@ def read_table(path: Path) -> tuple[dict[str, str], list[Recording]]:
     """How each source is got, from the lines that start with '#source', and the recordings.
 
     Raises:
-        ConfigError: a line has other than seven fields, or a split that is neither train nor valid.
+        ConfigError: a line has too few or too many fields, or a split that is neither train nor valid.
     """
     got: dict[str, str] = {}
     recordings = []
     with open(path, encoding="utf-8", newline="") as stream:
         for number, row in enumerate(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
             if row and row[0] == "#source":
+                if len(row) != 3:
+                    raise ConfigError(f"{path}, line {number}: {row}, where a source has a name and how it is got")
                 got[row[1]] = row[2]
             elif row and not row[0].startswith("#"):
                 if len(row) != 7 or row[3] not in ("train", "valid"):

@@ -49,27 +49,15 @@ def main(
     from shared.devices import compute_device
     from shared.files.io import write_json
     from speech import Enhancer
-    from speech.data.clips import read_clips
     from speech.model.upper_band import UpperBandNetwork
-    from speech.training.kept import RATE, fitted, full_band_clips
-    from speech.training.upper_band import MIX, Mixtures, UpperBandLoss, UpperBandSource
+    from speech.training.kept import fitted
+    from speech.training.upper_band import UpperBandLoss, UpperBandSource
 
     prepare(threads)
     where = compute_device(device)
     started = time.process_time()
-    cache = output / "clips"
-    cache.mkdir(parents=True, exist_ok=True)
-    speech = full_band_clips(data / "fullband/train/clean", cache)
-    recorded = read_clips(data / "fullband/train/noise", RATE, cache=cache)
-    collected = read_clips(data / "train/noise", RATE, cache=cache)
-    held_out = tuple(f"esc10/{each}" for each in choose.split(","))
-    kept = [clip for clip in recorded if clip.id.startswith(held_out)]
-    noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
     models = [Enhancer.from_pretrained(each, device=where) for each in ("default", "causal")]
-    heard = [clip for place, clip in enumerate(speech) if place % 10]
-    train = Mixtures(output / "train", heard, [*noises, *collected], models, count, seed=seed)
-    plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
-    valid = Mixtures(output / "valid", speech[::10], kept, models, count, plain, seed=1)
+    train, valid = mixtures(data, output, models, choose, count, seed)
     made = []
     for place in range(parts):
         made.append(train.part(place))
@@ -93,6 +81,26 @@ def main(
     minutes = (time.process_time() - started) / 60
     write_json(output / f"{name}.json", {**scores, "steps": steps, "levels": levels, "cpu_minutes": round(minutes, 1)})
     show(f"model: {output / name}; {scores}; {minutes:.1f} CPU-minutes in this process")
+
+
+def mixtures(data: Path, output: Path, models: list[Any], choose: str, count: int, seed: int) -> tuple[Any, Any]:
+    """The `Mixtures` to train on and to validate with."""
+    from speech.data.clips import read_clips
+    from speech.training.kept import RATE, full_band_clips
+    from speech.training.upper_band import MIX, Mixtures
+
+    cache = output / "clips"
+    cache.mkdir(parents=True, exist_ok=True)
+    speech = full_band_clips(data / "fullband/train/clean", cache)
+    recorded = read_clips(data / "fullband/train/noise", RATE, cache=cache)
+    collected = read_clips(data / "train/noise", RATE, cache=cache)
+    held_out = tuple(f"esc10/{each}" for each in choose.split(","))
+    kept = [clip for clip in recorded if clip.id.startswith(held_out)]
+    noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
+    heard = [clip for place, clip in enumerate(speech) if place % 10]
+    train = Mixtures(output / "train", heard, [*noises, *collected], models, count, seed=seed)
+    plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
+    return train, Mixtures(output / "valid", speech[::10], kept, models, count, plain, seed=1)
 
 
 def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:

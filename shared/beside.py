@@ -1,6 +1,7 @@
-"""Refuses another `shared` than the package that this file is of, such as a neighbour file of that name, by its path.
+"""Refuses to go on where `import shared` finds something else, such as a user's own file of that name, by its path.
 
-The packages that need it run this file by its path, before anything is imported: what is hidden cannot check itself.
+tsdiff and speech run this file by its path before they import anything of `shared`: a package that is hidden cannot
+check itself.
 """
 
 from importlib.util import find_spec

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, first_line
 
 _RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
 """Variables by which Lightning, torchrun and Slurm tell processes which they are."""
@@ -25,7 +25,7 @@ def compute_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, dtype=torch.float64, device=device).item()  # "meta" makes tensors, but holds no values
     except (RuntimeError, AssertionError, TypeError, ImportError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
+        reason = first_line(error).partition(". ")[0]
         raise ConfigError(f"device {str(name)!r} cannot be used here ({reason}); use cpu") from error
     return device
 

@@ -1,5 +1,9 @@
 """The errors that users meet. Each message names the offending value and the remedy."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 LONGEST_MESSAGE = 2000
 """Characters of a message; of a longer one the middle is left out."""
 
@@ -35,3 +39,15 @@ class SamplingError(DiffusionError, RuntimeError):
 
 class MissingPackageError(DiffusionError, ModuleNotFoundError):
     """A package that only an extra installs is not there; the message tells the command."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
+
+
+def first_few(said: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first ones, at most so many, and how many more there are."""
+    more = f" and {len(said) - most} more" if len(said) > most else ""
+    return between.join(said[:most]) + more

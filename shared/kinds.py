@@ -47,7 +47,7 @@ def kind_of(cls: type) -> str:
 
 
 def with_kind(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping whose older key for the kind has today's name; it is said."""
+    """A copy of a mapping in which an older key for the kind has today's name; a FutureWarning says so."""
     made = dict(value)
     for old, new in _RENAMED.items():
         if old in made and (new not in made):

@@ -1,10 +1,12 @@
-"""Random numbers that do not depend on the size of the batch: one generator an item."""
+"""Random numbers: seeds from names, noise that does not depend on the size of the batch, one generator an item."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +25,22 @@ def derive_seed(*parts: int | str) -> int:
 def natural(seed: int) -> int:
     """A seed as NumPy's generators take it: itself, or another number for one below 0."""
     return seed if seed >= 0 else derive_seed(seed)
+
+
+@overload
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float: ...
+
+
+@overload
+def log_uniform(rng: np.random.Generator, low: float, high: float, size: int | tuple[int, ...]) -> np.ndarray: ...
+
+
+def log_uniform(
+    rng: np.random.Generator, low: float, high: float, size: int | tuple[int, ...] | None = None
+) -> float | np.ndarray:
+    """Numbers from `low` to `high`, both above 0, whose logarithms are uniform: one, or an array of this size."""
+    drawn: Any = np.exp(rng.uniform(np.log(low), np.log(high), size))
+    return drawn
 
 
 def make_generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:

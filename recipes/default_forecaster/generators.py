@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import ConfigError
+from shared.random import log_uniform
 from tsdiff.data.frequency import normalise_freq, quiet
 from tsdiff.windows.calendar import SEASON_WIDTH, calendar_features, season_of
 
@@ -158,7 +159,7 @@ def _prices(rng: parts.Rng, grid: Grid) -> np.ndarray:
 def _cycles(rng: parts.Rng, grid: Grid) -> np.ndarray:
     """Second-order autoregressions with cycles that keep to no calendar, around a trend."""
     count, length = grid.shape
-    period = np.exp(rng.uniform(np.log(4), np.log(150), (count, 1)))
+    period = log_uniform(rng, 4, 150, (count, 1))
     lasting = np.exp(-1 / (period * rng.uniform(0.3, 6, (count, 1))))
     first, second = 2 * lasting * np.cos(2 * np.pi / period), -(lasting**2)
     moves = rng.normal(size=(count, length + 200))
@@ -173,7 +174,7 @@ def _cycles(rng: parts.Rng, grid: Grid) -> np.ndarray:
 def _waves(rng: parts.Rng, grid: Grid) -> np.ndarray:
     """Cycles that keep to no calendar and to their period, with little noise or much, some around a trend."""
     count, length = grid.shape
-    rough = np.exp(rng.uniform(np.log(0.01), np.log(1.0), (count, 1))) * parts.noise(rng, count, length)
+    rough = log_uniform(rng, 0.01, 1.0, (count, 1)) * parts.noise(rng, count, length)
     size = np.exp(rng.choice([0.0, 0.0, 0.4], (count, 1)) * parts.smooth(rng, count, length, 60, 400))
     trend = rng.choice([0.0, 0.0, 1.0], (count, 1)) * parts.lines(rng, count, length)
     return (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.random import log_uniform
+
 Rng = np.random.Generator
 
 
@@ -35,7 +37,7 @@ def recursion(moves: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def memory(rng: Rng, count: int, length: int, shortest: float = 1.0, longest: float = 100.0) -> np.ndarray:
     """Stationary first-order autoregressions (count, length) of unit variance; memories in steps, log-uniform."""
-    lasting = np.exp(rng.uniform(np.log(shortest), np.log(longest), (count, 1)))
+    lasting = log_uniform(rng, shortest, longest, (count, 1))
     share = np.exp(-1 / lasting)
     moves = rng.normal(size=(count, length)) * np.sqrt(1 - share**2)
     moves[:, 0] /= np.sqrt(1 - share[:, 0] ** 2)
@@ -47,7 +49,7 @@ def smooth(rng: Rng, count: int, length: int, shortest: float = 15.0, longest: f
 
     By random Fourier features (Rahimi and Recht 2007); length scales in steps, log-uniform.
     """
-    scale = np.exp(rng.uniform(np.log(shortest), np.log(longest), (count, 1)))
+    scale = log_uniform(rng, shortest, longest, (count, 1))
     total, steps = np.zeros((count, length)), np.arange(length)
     features = 24
     for _ in range(features):
@@ -105,7 +107,7 @@ def waves(rng: Rng, count: int, length: int, shortest: float = 3.0, longest: flo
     a few sine waves; periods in steps, log-uniform."""
 
     def period() -> np.ndarray:
-        return np.exp(rng.uniform(np.log(shortest), np.log(longest), (count, 1)))
+        return log_uniform(rng, shortest, longest, (count, 1))
 
     steps, one = np.arange(length), period()
     falling = rng.uniform(0.3, 2.5, (count, 1))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy.signal import lfilter
 
+from shared.random import log_uniform
 from tsdiff.pretraining.weighing import told_of
 from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.simple import Seasons
@@ -112,7 +113,7 @@ def line(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
     """A straight line with noise, (count,); now and then it has another slope before, or is bent into growth."""
     steps, slope = np.arange(count), rng.choice([-1, 1]) * 10 ** rng.uniform(-2, 2)
     noise = rng.normal(size=count) if rng.random() < 0.8 else rng.standard_t(4, size=count)
-    size = abs(slope) * horizon * np.exp(rng.uniform(np.log(0.03), np.log(1.5)))
+    size = abs(slope) * horizon * log_uniform(rng, 0.03, 1.5)
     values = 10 ** rng.uniform(0, 3) + slope * steps + size * noise
     if rng.random() < 0.15 and count > horizon + 40:
         turn = int(rng.integers(10, count - horizon - 10))
@@ -127,21 +128,21 @@ def spiked(rng: np.random.Generator, values: np.ndarray, known: int) -> np.ndarr
     made, recent = values.copy(), values[max(0, known - 200) : known]
     places = known - 1 - rng.integers(0, min(known - 1, 200), rng.integers(1, 4))
     spread = np.abs(np.diff(recent)).mean() if rng.random() < 0.5 else recent.std()
-    made[places] += spread * rng.choice([-1, 1, 1]) * np.exp(rng.uniform(np.log(2), np.log(30), len(places)))
+    made[places] += spread * rng.choice([-1, 1, 1]) * log_uniform(rng, 2, 30, len(places))
     return made
 
 
 def broken(rng: np.random.Generator, count: int, horizon: int, season: int) -> np.ndarray:
     """A line that is broken at random, often in the last steps that are known, where its slope is another or none, with
     noise, (count,); some have a season."""
-    known, every = count - horizon, np.exp(rng.uniform(np.log(10), np.log(max(count, 20))))
+    known, every = count - horizon, log_uniform(rng, 10, max(count, 20))
     breaks = np.flatnonzero(rng.random(count) < 1 / every)
     if rng.random() < 0.6:
         last = _log_uniform(rng, 2, max(3, min(known - 2, 3 * horizon)))
         breaks = np.append(breaks[breaks < known - last], known - last)
     slopes = rng.normal(size=len(breaks) + 1) * (rng.random(len(breaks) + 1) < 0.6)
     values = np.cumsum(slopes[np.searchsorted(breaks, np.arange(count), side="right")])
-    values += horizon * np.exp(rng.uniform(np.log(0.02), np.log(1.0))) * rng.normal(size=count)
+    values += horizon * log_uniform(rng, 0.02, 1.0) * rng.normal(size=count)
     if season and rng.random() < 0.5:
         values += horizon * rng.uniform(0.1, 1.0) * np.resize(rng.normal(size=season), count)
     values *= 10 ** rng.uniform(-2, 2)
@@ -151,10 +152,10 @@ def broken(rng: np.random.Generator, count: int, horizon: int, season: int) -> n
 def bent(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
     """Growth that slows down, or a logistic curve, up or down, at any stage, with noise, (count,)."""
     steps, known = np.arange(count), count - horizon
-    pace = np.exp(rng.uniform(np.log(max(horizon / 3, 2)), np.log(max(known, 4))))
+    pace = log_uniform(rng, max(horizon / 3, 2), max(known, 4))
     middle = rng.uniform(known - 2 * pace, known + pace)
     shape = np.tanh((steps - middle) / pace) if rng.random() < 0.5 else -np.exp(-np.maximum(steps - middle, 0) / pace)
-    values = rng.choice([-1, 1]) * shape + np.exp(rng.uniform(np.log(0.005), np.log(0.2))) * rng.normal(size=count)
+    values = rng.choice([-1, 1]) * shape + log_uniform(rng, 0.005, 0.2) * rng.normal(size=count)
     return 10 ** rng.uniform(0, 3) * (values + rng.choice([1.5, 3.0, 10.0]))
 
 
@@ -164,7 +165,7 @@ def growth(rng: np.random.Generator, count: int, horizon: int) -> np.ndarray:
     steps = np.arange(count)
     rate = rng.choice([-1, 1]) * 10 ** rng.uniform(-2.5, -0.9)
     rate *= min(1.0, 12 / (abs(rate) * count))  # over so many powers of e at most
-    size = min(abs(rate) * horizon * np.exp(rng.uniform(np.log(0.05), np.log(1.0))), 0.3)
+    size = min(abs(rate) * horizon * log_uniform(rng, 0.05, 1.0), 0.3)
     grown = rate * (
         np.minimum(steps, rng.integers((count - horizon) // 2, count - horizon)) if rng.random() < 0.15 else steps
     )
@@ -175,12 +176,12 @@ def states(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
     """A level, and a slope that may die away, which take their part of each step's noise (the laws of exponential
     smoothing, Hyndman et al. 2008), (count,); among them random walks with a drift. Some have a season, some are
     positive."""
-    alpha = min(np.exp(rng.uniform(np.log(0.05), np.log(2.0))), 1.0)
+    alpha = min(log_uniform(rng, 0.05, 2.0), 1.0)
     beta = alpha * rng.uniform(0, 0.3) if rng.random() < 0.5 else 0.0
     phi = 1.0 if rng.random() < 0.6 else rng.uniform(0.8, 0.99)
     noise = rng.normal(size=count) if rng.random() < 0.7 else rng.standard_t(4, size=count)
     changes = lfilter([1.0, alpha - 1 - phi + phi * beta, phi * (1 - alpha)], [1.0, -phi], noise)
-    changes += rng.normal() * np.exp(rng.uniform(np.log(0.03), np.log(1.0))) * phi ** np.arange(count)
+    changes += rng.normal() * log_uniform(rng, 0.03, 1.0) * phi ** np.arange(count)
     values = np.cumsum(changes)
     if season and rng.random() < 0.4:
         values = values + rng.uniform(0.5, 5) * np.resize(rng.normal(size=season), count)
@@ -208,9 +209,9 @@ def two_seasons(rng: np.random.Generator, count: int, seasons: Seasons) -> np.nd
         values = values * np.exp(0.5 * size[day]) + rng.uniform(0, 1.5) * level[day]
     elif second:
         values = values * rng.uniform(0.2, 1) + _smooth(rng, second)[steps % second]
-    memory = np.exp(-1 / np.exp(rng.uniform(np.log(0.3), np.log(150))))
+    memory = np.exp(-1 / log_uniform(rng, 0.3, 150))
     noise = lfilter([1.0], [1.0, -memory], rng.normal(size=count + 300))[300:]
-    values = values / values.std() + np.exp(rng.uniform(np.log(0.03), np.log(1.5))) * noise / noise.std()
+    values = values / values.std() + log_uniform(rng, 0.03, 1.5) * noise / noise.std()
     if rng.random() < 0.3:
         values = np.exp(rng.uniform(0.2, 0.8) * values)
     return 10 ** rng.uniform(0, 2) * (values + rng.choice([0.0, 3.0, 10.0]))
@@ -228,8 +229,8 @@ def seasonal(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
     smooth = np.sin(2 * np.pi * (np.arange(season) / season + rng.random()))
     shape = smooth if rng.random() < 0.5 else rng.normal(size=season)
     shape = (shape - shape.min()) / np.ptp(shape)
-    level = shape + np.exp(rng.uniform(np.log(0.05), np.log(3.0)))
-    noise = np.exp(rng.uniform(np.log(0.02), np.log(0.5))) * rng.normal(size=count)
+    level = shape + log_uniform(rng, 0.05, 3.0)
+    noise = log_uniform(rng, 0.02, 0.5) * rng.normal(size=count)
     values = np.resize(level, count)
     if rng.random() < 0.3:
         values = values + rng.normal() * np.linspace(0, 1, count)
@@ -238,7 +239,7 @@ def seasonal(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
 
 def peaked(rng: np.random.Generator, count: int, horizon: int, seasons: Seasons) -> np.ndarray:
     """A season with a peak, or a dip, once in the longer season, near what is forecast, and noise, (count,)."""
-    long, width = seasons[1], max(2, round(seasons[1] * np.exp(rng.uniform(np.log(0.01), np.log(0.1)))))
+    long, width = seasons[1], max(2, round(seasons[1] * log_uniform(rng, 0.01, 0.1)))
     middle = count - rng.integers(-width, horizon + width)
     away = (np.arange(count) - middle + long // 2) % long - long // 2
     bump = np.exp(-0.5 * (away / width) ** 2) if rng.random() < 0.5 else (np.abs(away) <= width).astype(float)
@@ -251,7 +252,7 @@ def peaked(rng: np.random.Generator, count: int, horizon: int, seasons: Seasons)
 def wandering(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
     """A first-order autoregression with a memory of 2 to 200 steps, (count,); some have a season, or are positive."""
     before = 300
-    memory = np.exp(-1 / np.exp(rng.uniform(np.log(2), np.log(200))))
+    memory = np.exp(-1 / log_uniform(rng, 2, 200))
     noise = rng.normal(size=count + before) if rng.random() < 0.5 else rng.standard_t(3, size=count + before)
     values = lfilter([1.0], [1.0, -memory], noise)[before:]
     values /= values.std()
@@ -265,11 +266,11 @@ def wandering(rng: np.random.Generator, count: int, season: int) -> np.ndarray:
 def cycle(rng: np.random.Generator, count: int) -> np.ndarray:
     """A cycle that keeps to its period and to no calendar, (count,), with little noise or much; some around a line."""
     values = parts.waves(rng, 1, count, 3.0, max(6.0, count / 3))[0]
-    values += np.exp(rng.uniform(np.log(0.01), np.log(1.0))) * rng.normal(size=count)
+    values += log_uniform(rng, 0.01, 1.0) * rng.normal(size=count)
     if rng.random() < 0.3:
         values += rng.normal() * np.linspace(-1, 1, count)
     return 10 ** rng.uniform(0, 2) * (values + rng.choice([0.0, 10.0]))
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
-    return int(np.exp(rng.uniform(np.log(low), np.log(high))))
+    return int(log_uniform(rng, low, high))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from shared.errors import DataError
+from shared.errors import DataError, first_line
 from shared.files.io import write_csv
 from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES
 from tsdiff.data.entries import counted
@@ -78,9 +78,8 @@ def read_table(request: TableRequest, limits: Limits) -> pd.DataFrame:
     try:
         frame = parsed_csv(io.StringIO(pasted), pasted.encode().split(b"\n", HEAD_LINES)[:HEAD_LINES])
     except (ValueError, LookupError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"what was pasted cannot be read as a table ({reason}); it needs a header line and rows"
+            f"what was pasted cannot be read as a table ({first_line(error)}); it needs a header line and rows"
         ) from None
     if frame.empty:
         raise DataError("what was pasted has no rows; it needs a header line, and one row for each value")

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from shared.console.notes import for_users
 from shared.errors import DataError, DiffusionError
 from shared.files.io import temporary_path
 from shared.optional import needed
@@ -248,13 +249,9 @@ def perform(request: Request, folder: Path, limits: Limits) -> Result:
             made: Result = work(request, folder, _progress_in(folder), limits)
         except DiffusionError as error:
             raise type(error)(told(str(error), request, folder)) from None
-    own = [str(one.message) for one in caught if _is_own(one.category)]
+    own = [str(one.message) for one in caught if for_users(one.category)]
     notes = dict.fromkeys(told(text, request, folder) for text in (*made.notes, *own))
     return replace(made, notes=tuple(notes))
-
-
-def _is_own(category: type[Warning]) -> bool:
-    return category is UserWarning or category.__module__.split(".")[0] in ("shared", "tsdiff", "speech")
 
 
 def told(text: str, request: Request, folder: Path) -> str:

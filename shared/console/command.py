@@ -27,7 +27,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from shared.checks import Count, checked
-from shared.console.notes import Note
+from shared.console.notes import Note, for_users
 from shared.console.progress import is_quiet, set_quiet
 from shared.console.tables import turned
 from shared.errors import ConfigError, DiffusionError
@@ -115,8 +115,8 @@ class Verb:
 
 
 def _shown(kind: Any) -> Any:
-    """The type of an option for typer, which would show the bounds of one that may be None as they are written here;
-    the options check them."""
+    """The type of an option as typer takes it: without the bounds of one that may be None, which help would show as
+    they are written here. The options themselves check them."""
     inner, *marks = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     if get_origin(inner) in (Union, UnionType):
         inner = reduce(or_, (get_args(one)[0] if get_origin(one) is Annotated else one for one in get_args(inner)))
@@ -221,9 +221,8 @@ def _noting() -> Callable[..., None]:
     told: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
-        own = category is UserWarning or category.__module__.split(".")[0] in ("shared", "tsdiff", "speech")
         if not issubclass(category, Note) or str(message) not in told:
-            note(str(message) if own else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
+            note(str(message) if for_users(category) else f"{category.__name__}: {message} ({place[0]}:{place[1]})")
         told.add(str(message))
 
     return show

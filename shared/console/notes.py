@@ -20,6 +20,11 @@ def tell(text: str) -> None:
         warnings.warn(text, Note, stacklevel=_level() + 1)
 
 
+def for_users(category: type[Warning]) -> bool:
+    """Whether a warning of this kind is meant for users, and not one of a library about itself."""
+    return category is UserWarning or _is_own(category.__module__)
+
+
 def _level() -> int:
     """How many calls above `tell` the packages' caller is."""
     level, frame = 1, sys._getframe(2)

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, contiguous_format, nn
 
-from shared.errors import CheckpointError, MissingPackageError
+from shared.errors import CheckpointError, MissingPackageError, first_few, first_line
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, temporary_path, write_json
@@ -228,11 +228,7 @@ def built(build: Callable[[], M], shapes: Mapping[str, Sequence[int]], origin: s
     except CheckpointError:
         raise
     except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"settings in {origin} do not make a model: {_first_line(error)}; {_REMEDY}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"settings in {origin} do not make a model: {first_line(error)}; {_REMEDY}") from error
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -259,8 +255,7 @@ def differences(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple
         for name, shape in wanted.items()
         if name in found and found[name] != shape
     ]
-    more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return "; ".join(problems[:5]) + more
+    return first_few(problems, 5, "; ")
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from shared.errors import ConfigError, DiffusionError
+from shared.errors import ConfigError, DiffusionError, first_line
 
 MOST_JSON = 16 << 20
 """Bytes of the largest JSON document that is read; the settings of a model are a few thousand."""
@@ -83,7 +83,7 @@ def parse_yaml(text: str, origin: str, reader: type[yaml.SafeLoader] = yaml.Safe
         if isinstance(problem, DiffusionError):
             raise
         # Values that look like a date, a number or base64 and are none raise what their constructors do.
-        raise ConfigError(f"{origin} is not valid YAML ({str(problem).splitlines()[0]})") from problem
+        raise ConfigError(f"{origin} is not valid YAML ({first_line(problem)})") from problem
 
 
 def _text(path: str | os.PathLike[str], most: int, error: type[DiffusionError], remedy: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from shared.console.notes import tell
 from shared.console.progress import set_quiet
-from shared.errors import ConfigError, DataError, DiffusionError
+from shared.errors import ConfigError, DataError, DiffusionError, first_line
 from shared.optional import needed
 from shared.scale.ledger import Ledger
 from shared.scale.units import Outcome, Step, Unit, Work
@@ -136,7 +136,7 @@ class _Pool:
             if unit is not None:
                 self.waiting.appendleft(unit)
             return None
-        why = f"{MOST_DEATHS} workers died over it, perhaps for want of memory ({str(error).strip().splitlines()[0]})"
+        why = f"{MOST_DEATHS} workers died over it, perhaps for want of memory ({first_line(error)})"
         if unit is None:
             raise DataError(f"no worker could begin: {why}; take fewer workers, or a smaller model")
         return unit, Outcome(failed=dict(unit.failed) | dict.fromkeys(unit.items, why))
@@ -176,9 +176,9 @@ def connected(ray: Any, cluster: Cluster) -> Iterator[None]:
         ray.init(address=address or "local", log_to_driver=False, logging_level="warning", **here)
     except Exception as error:  # Ray raises a wide family; each means the same to a user
         if address is None:
-            raise ConfigError(f"Ray cannot be started on this machine ({_line(error)})") from error
+            raise ConfigError(f"Ray cannot be started on this machine ({first_line(error)})") from error
         raise ConfigError(
-            f"address={address!r}: no Ray cluster can be reached there ({_line(error)}); begin one by `ray start "
+            f"address={address!r}: no Ray cluster can be reached there ({first_line(error)}); begin one by `ray start "
             "--head`, correct the address, or leave it out to work on this machine alone"
         ) from error
     try:
@@ -210,7 +210,3 @@ def _cause(error: Any) -> Exception:
     """What a worker raised."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, (DiffusionError, OSError)) else error
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from shared.console.notes import tell
 from shared.devices import check_processes
-from shared.errors import CheckpointError, ConfigError, TrainingError
+from shared.errors import CheckpointError, ConfigError, TrainingError, first_line
 from shared.random import derive_seed
 from shared.training.alone import alone
 from shared.training.batches import Batch, BatchSource
@@ -213,21 +213,14 @@ def fit(
     keep_large_blocks()
     config = module.config
     state = None if folder is None else Path(folder) / LAST_STATE
-    used: list[Callback] = [*callbacks]
-    stopper = Stopper(state)
-    used += [stopper, Clock()]
     path = str(state) if state is not None and resume and state.is_file() else None
-    used.append(SameStart(path))
+    stopper = Stopper(state)
+    used: list[Callback] = [*callbacks, stopper, Clock(), SameStart(path)]
     if state is not None:
         used.append(state_keeper(state, config.save_every_seconds))
     if progress:
         used.append(Progress(description))
-    with torch.random.fork_rng(devices=[]), quiet_lightning(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
-        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # the averaged weights are
-        # Of a state that was saved under another interval, which is nothing to restore.
-        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+    with torch.random.fork_rng(devices=[]), _quiet_training():
         trainer = _trainer(
             accelerator=accelerator,
             devices=devices,
@@ -241,41 +234,63 @@ def fit(
             plugins=[AtomicIO()],
             logger=logger,
             enable_checkpointing=state is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             use_distributed_sampler=False,
             log_every_n_steps=max(1, min(50, config.max_steps)),
         )
         share = module.share = trainer.accumulate_grad_batches = config.share(trainer.num_devices * num_nodes)
         data = BatchData(source, config.seed, config.max_steps, config.num_workers, share)
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        network = module.network
-        if config.compile:
-            network.compile()
-        try:
-            with alone(Path(folder) if folder is not None and trainer.is_global_zero else None):
-                if path is not None:
-                    _check_state(Path(path), module)
-                stopper.listen()
-                trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise TrainingError(
-                f"a step of this training takes more memory than there is ({reason}); make batches smaller, or the "
-                "pieces in them shorter"
-            ) from error
-        except SystemExit:
-            if not trainer.interrupted:
-                raise
-            # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
-            raise KeyboardInterrupt from None
-        finally:
-            network._compiled_call_impl = None  # what is used or saved afterwards is the plain network
-            if in_main_thread():
-                signal.signal(signal.SIGINT, on_interrupt)
+        kept = Path(folder) if folder is not None and trainer.is_global_zero else None
+        with _changed_meanwhile(module.network, config.compile), _failing_as_ours(trainer), alone(kept):
+            if path is not None:
+                _check_state(Path(path), module)
+            stopper.listen()
+            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True if path else None)
     module.cpu()
+
+
+@contextmanager
+def _changed_meanwhile(network: nn.Module, compiled: bool) -> Iterator[None]:
+    """Compile the network if wanted; at the end it is the plain one again, and Ctrl-C does what it did before."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    if compiled:
+        network.compile()
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = None  # what is used or saved afterwards is the plain network
+        if in_main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)
+
+
+@contextmanager
+def _failing_as_ours(trainer: L.Trainer) -> Iterator[None]:
+    """Training that runs out of memory, or is stopped, ends as `fit` states."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"a step of this training takes more memory than there is ({first_line(error)}); make batches smaller, or "
+            "the pieces in them shorter"
+        ) from error
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _quiet_training() -> Iterator[None]:
+    """`quiet_lightning`, without the warnings of Lightning that do not concern these trainings."""
+    with quiet_lightning(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.treespec|LeafSpec).*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+        warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # the averaged weights are
+        # Of a state that was saved under another interval, which is nothing to restore.
+        warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+        yield
 
 
 def check_hardware(
@@ -297,19 +312,17 @@ def check_hardware(
             precision=config.precision,
             logger=False,
             enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
         )
 
 
 def _trainer(**settings: Any) -> L.Trainer:
-    """Lightning's trainer.
+    """Lightning's trainer, which shows nothing of its own.
 
     Raises:
         ConfigError: it cannot train on such hardware.
     """
     try:
-        return L.Trainer(**settings)
+        return L.Trainer(**settings, enable_progress_bar=False, enable_model_summary=False)
     except (MisconfigurationException, TypeError, ValueError) as error:
         told = ", ".join(f"{name}={settings[name]!r}" for name in ("devices", "strategy"))
         reason = str(error).partition(". ")[0].rstrip(".")

@@ -118,8 +118,8 @@ def chunks_of(file: BinaryIO) -> list[Chunk]:
 
 
 def _filling(file: BinaryIO, end: int, wanted: int) -> int:
-    """Bytes that fill a chunk up which ends here: those wanted, or none where a writer forgot them, and the name of the
-    next chunk follows at once."""
+    """How many bytes fill up the chunk that ends here: as many as are wanted, or none where a writer forgot them and
+    the name of the next chunk follows at once."""
     file.seek(end)
     return 0 if wanted == 1 and file.read(4).decode("latin-1").strip() in _FOLLOWING else wanted
 

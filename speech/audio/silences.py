@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.runs import runs
+
 _SILENT = 1e-5
 """Of the level: below −100 dB is what rounding and resampling leave of digital silence. A bit of 16 is 10 dB above."""
 
@@ -64,7 +66,7 @@ class _ChannelGoingOn:
         run = np.arange(len(sound)) - np.maximum.accumulate(sounded)
         silent = run >= self._least
         heard = np.concatenate([self._heard, sound])
-        for start, stop in np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2):
+        for start, stop in runs(silent):
             if run[start] == self._least:
                 last = before + start + 1 - self._least
                 self._goes_on = heard[max(0, last - self._reach) : last]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.random import log_uniform
 from speech.data.clips import Waveform
 
 
@@ -37,7 +38,7 @@ def band_noise(length: int, rng: np.random.Generator) -> Waveform:
 
 def hum(length: int, rng: np.random.Generator) -> Waveform:
     """Harmonics of a pitch between 25 and 400 Hz at 16 kHz that wanders slowly: engines, mains, machines."""
-    pitch = 2 * np.pi * np.exp(rng.uniform(np.log(25), np.log(400))) / 16000
+    pitch = 2 * np.pi * log_uniform(rng, 25, 400) / 16000
     phase = np.cumsum(pitch * (1 + rng.uniform(0, 0.1) * smooth(length, rng, 1600)))
     count = int(min(24, 0.9 * np.pi / (pitch * 1.1)))
     decay = rng.uniform(0.2, 2)
@@ -81,7 +82,7 @@ def gusts(length: int, rng: np.random.Generator) -> Waveform:
     """Coloured or band noise whose loudness comes and goes within tenths of a second: wind, waves, passing cars."""
     noise = coloured_noise(length, rng) if rng.random() < 0.5 else band_noise(length, rng)
     depth = rng.uniform(3, 15)
-    return _unit(noise * 10 ** (depth * smooth(length, rng, int(np.exp(rng.uniform(np.log(800), np.log(16000))))) / 20))
+    return _unit(noise * 10 ** (depth * smooth(length, rng, int(log_uniform(rng, 800, 16000))) / 20))
 
 
 def rumble(length: int, rng: np.random.Generator) -> Waveform:
@@ -91,7 +92,7 @@ def rumble(length: int, rng: np.random.Generator) -> Waveform:
     """
     size = _size(length)
     frequency = np.arange(size // 2 + 1, dtype=np.float32) * np.float32(16000 / size)
-    corner, order = np.exp(rng.uniform(np.log(20), np.log(150))), rng.uniform(0.5, 1.5)
+    corner, order = log_uniform(rng, 20, 150), rng.uniform(0.5, 1.5)
     low_pass = (1 + (frequency / corner) ** 2) ** -order
     high_pass = frequency**2 / (frequency**2 + 8**2)  # what a microphone's coupling takes away
     noise = _gaussian((low_pass * high_pass).astype(np.float32), size, rng)[:length]
@@ -100,7 +101,7 @@ def rumble(length: int, rng: np.random.Generator) -> Waveform:
 
 def engine(length: int, rng: np.random.Generator) -> Waveform:
     """Bursts in a row, 8 to 160 a second at 16 kHz, uneven and through resonances: motors, saws, drills, mowers."""
-    pace = np.exp(rng.uniform(np.log(8), np.log(160))) / 16000
+    pace = log_uniform(rng, 8, 160) / 16000
     speed = np.maximum(0.2, 1 + rng.uniform(0, 0.25) * smooth(length, rng, 8000))
     turns = np.cumsum(pace * speed)
     cycle = turns.astype(np.int64)
@@ -131,7 +132,7 @@ def calls(length: int, rng: np.random.Generator) -> Waveform:
     total = np.zeros(length)
     low, high = np.log(120), np.log(5000)
     centre, spread = rng.uniform(low, high), rng.uniform(0.02, 0.5)
-    typical, rough = np.exp(rng.uniform(np.log(500), np.log(16000))), rng.uniform(0, 0.6)
+    typical, rough = log_uniform(rng, 500, 16000), rng.uniform(0, 0.6)
     place = -int(rng.uniform(0, typical))
     while place < length:
         count = max(64, int(typical * rng.lognormal(0, 0.3)))
@@ -154,9 +155,9 @@ def calls(length: int, rng: np.random.Generator) -> Waveform:
 def pulsed(noise: Waveform, rng: np.random.Generator) -> Waveform:
     """A noise whose level beats, 1.5 to 150 times a second at 16 kHz."""
     length = len(noise)
-    pace = np.exp(rng.uniform(np.log(1.5), np.log(150))) / 16000
+    pace = log_uniform(rng, 1.5, 150) / 16000
     turns = np.cumsum(pace * np.maximum(0.2, 1 + rng.uniform(0, 0.2) * smooth(length, rng, 8000)))
-    wave = np.abs(np.cos(np.pi * turns)) ** np.exp(rng.uniform(np.log(0.5), np.log(20)))
+    wave = np.abs(np.cos(np.pi * turns)) ** log_uniform(rng, 0.5, 20)
     floor = rng.uniform(0, 0.5)
     return (noise * (floor + (1 - floor) * wave)).astype(np.float32)
 
@@ -164,9 +165,9 @@ def pulsed(noise: Waveform, rng: np.random.Generator) -> Waveform:
 def grains(noise: Waveform, rng: np.random.Generator) -> Waveform:
     """Pieces of a noise, 10 to 300 ms long at 16 kHz, laid out anew: now and then, evenly, or one over the other."""
     length = len(noise)
-    size = min(length, int(np.exp(rng.uniform(np.log(160), np.log(4800)))))
+    size = min(length, int(log_uniform(rng, 160, 4800)))
     window = np.hanning(size + 2)[1:-1] ** rng.uniform(0.3, 1)
-    step = size * np.exp(rng.uniform(np.log(0.4), np.log(8)))
+    step = size * log_uniform(rng, 0.4, 8)
     even, few = rng.random() < 0.5, rng.integers(0, length - size + 1, rng.integers(1, 5))
     again = rng.random() < 0.5  # the same few pieces all the time
     total = np.zeros(length + size)
@@ -215,12 +216,10 @@ def smooth(length: int, rng: np.random.Generator, spacing: int) -> Waveform:
 def _impact(rng: np.random.Generator) -> Waveform:
     n = np.arange(4000, dtype=np.float32)
     ringing = sum(
-        rng.exponential()
-        * np.sin(np.exp(rng.uniform(np.log(0.05), np.log(2.8))) * n)
-        * np.exp(-n / rng.uniform(20, 900))
+        rng.exponential() * np.sin(log_uniform(rng, 0.05, 2.8) * n) * np.exp(-n / rng.uniform(20, 900))
         for _ in range(rng.integers(1, 6))
     )
-    noise = rng.standard_normal(len(n)) * np.exp(-n / np.exp(rng.uniform(np.log(10), np.log(600))))
+    noise = rng.standard_normal(len(n)) * np.exp(-n / log_uniform(rng, 10, 600))
     return (rng.random() * ringing + rng.random() * noise).astype(np.float32)
 
 
@@ -230,7 +229,7 @@ def _resonances(x: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     frequency = np.arange(size // 2 + 1) / size
     response = np.full(size // 2 + 1, 0.02 * rng.random(), np.complex128)
     for _ in range(rng.integers(2, 8)):
-        centre = np.exp(rng.uniform(np.log(80), np.log(7000))) / 16000
+        centre = log_uniform(rng, 80, 7000) / 16000
         width = centre / rng.uniform(1, 12)
         response += rng.exponential() * width / (width + 2j * (frequency - centre))
     return np.fft.irfft(np.fft.rfft(x, size) * response, size)[: len(x)]

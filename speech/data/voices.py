@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
+from shared.random import log_uniform
 from speech.data import degrade
 from speech.data.clips import Waveform
 from speech.data.noises import smooth
@@ -43,7 +44,7 @@ def whispered(speech: Waveform, rate: int, rng: np.random.Generator) -> Waveform
 
 def sung(speech: Waveform, rate: int, rng: np.random.Generator) -> Waveform:
     """The first part of the same words 2 to 10 times as slow, on notes with vibrato; what has no pitch keeps none."""
-    pace = np.exp(rng.uniform(np.log(0.1), np.log(0.5)))
+    pace = log_uniform(rng, 0.1, 0.5)
     frames = _Frames(speech, rate, pace)
     breath, notes = rng.standard_normal(frames.padded), _notes(frames.padded, rate, rng)
     lags = slice(int(rate / _PITCH_HZ[1]), int(rate / _PITCH_HZ[0]) + 1)
@@ -61,7 +62,7 @@ def drawn_out(speech: Waveform, rate: int, rng: np.random.Generator) -> Waveform
 
     A phase vocoder whose neighbouring bins keep together: Puckette, "Phase-locked vocoder" (1995).
     """
-    pace = np.exp(rng.uniform(np.log(1 / 6), np.log(0.6)))
+    pace = log_uniform(rng, 1 / 6, 0.6)
     frames = _Frames(speech, rate, pace, long=2)
     now, after = (np.fft.rfft(frames.taken(ahead)) for ahead in (0, frames.hop))
     laid = now.copy()
@@ -137,7 +138,7 @@ def _through_tract(frame: Signal, source: Signal, order: int) -> Signal:
 
 def _notes(length: int, rate: int, rng: np.random.Generator) -> Signal:
     """Harmonics of a melody (length,), all equally strong, of unit power."""
-    held = int(rate * np.exp(rng.uniform(np.log(0.3), np.log(2))))
+    held = int(rate * log_uniform(rng, 0.3, 2))
     steps = rng.integers(-5, 6, length // held + 2)
     knots = np.repeat(steps, held)[: length + held].astype(np.float64)
     glide = max(1, int(rate * rng.uniform(0.02, 0.1)))

@@ -73,8 +73,8 @@ def plan_folder(paths: Sequence[Path], source: Path, target: Path, existing: Exi
 
 
 def meeting(names: Iterable[str]) -> dict[str, str]:
-    """Of files below a folder those whose results would take the place of an earlier one's, and why. Names that differ
-    in case alone count as equal, as they are for many file systems."""
+    """Those of some files whose results would take the place of an earlier file's, by name, and why. Names that differ
+    in case alone count as equal, as they do for many file systems."""
     first, found = dict[str, str](), dict[str, str]()
     for name in names:
         written = written_name(Path(name)).as_posix()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
+from shared.runs import runs
 from speech.metrics.checks import Signal
 
 FRAME_SECONDS = 0.004
@@ -35,7 +33,7 @@ def count_utterances(reference: Signal, sample_rate: int) -> int:
         if not quiet.size:
             break
         threshold = 1.001 * float(quiet.mean() + 2.0 * quiet.std())
-    starts, ends = _runs(power > threshold)
+    starts, ends = runs(power > threshold).T
     bursts = ends - starts > _SHORTEST_BURST
     starts, ends = starts[bursts], ends[bursts]
     if not starts.size:
@@ -43,9 +41,3 @@ def count_utterances(reference: Signal, sample_rate: int) -> int:
     parted = starts[1:] - ends[:-1] > _LONGEST_GAP
     starts, ends = starts[np.r_[True, parted]], ends[np.r_[parted, True]]
     return int(np.count_nonzero(ends - starts >= _SHORTEST_UTTERANCE))
-
-
-def _runs(active: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """First places of the runs of True, and the places after their last."""
-    edges = np.diff(active.astype(np.int8), prepend=0, append=0)
-    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)

@@ -221,12 +221,13 @@ class SpeechObjective:
 def compressed_spectral_error(
     estimate: Tensor, clean: Tensor, size: int, exponent: float, magnitudes: float = 0.5
 ) -> Tensor:
-    """The mean squared error of |X|^exponent, by the share of `magnitudes`, and of X·|X|^(exponent − 1), (batch,).
+    """The mean squared errors of |X|^exponent and of X·|X|^(exponent − 1), added by their shares, (batch,).
 
     Args:
         estimate, clean: waveforms (batch, samples).
         size: samples of the Hann window and the transform; frames are a quarter of it apart.
         exponent: of the compression (Braun and Tashev 2021, "A consolidated view of loss functions", eq. 11).
+        magnitudes: share of the first of the two errors, which has no phase; the second has the rest.
     """
     estimate, clean = _at_least(size, estimate), _at_least(size, clean)
     window = torch.hann_window(size, dtype=clean.dtype, device=clean.device)

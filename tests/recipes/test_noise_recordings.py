@@ -122,3 +122,6 @@ def test_a_line_that_is_short_is_named(tmp_path: Path) -> None:
     (tmp_path / "table.tsv").write_text("games\train.wav\train\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"line 1.*seven fields"):
         read_table(tmp_path / "table.tsv")
+    (tmp_path / "table.tsv").write_text("# notes\n#source\tgames\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"line 2.*how it is got"):
+        read_table(tmp_path / "table.tsv")

@@ -14,7 +14,7 @@ from shared.errors import ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
 from tsdiff import TSDiffPredictor
 from tsdiff.commands import refine
-from tsdiff.commands.common import Job
+from tsdiff.commands.job import Job
 from tsdiff.commands.options import Refine
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.tasks.refinement import RefineConfig

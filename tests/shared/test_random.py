@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from shared.random import PlacedGenerator, make_generator, natural, randn
+from shared.random import PlacedGenerator, log_uniform, make_generator, natural, randn
 
 
 @settings(max_examples=30, deadline=None)
@@ -35,6 +36,15 @@ def test_any_whole_number_is_a_seed_and_those_from_0_are_as_they_were():
     others = {natural(seed) for seed in (-1, -2, -(2**70))}
     assert len(others) == 3
     assert min(others) > 2
+
+
+def test_logarithms_are_uniform_and_one_number_is_the_first_of_many():
+    drawn = log_uniform(np.random.default_rng(0), 2, 200, (4000,))
+    assert drawn.min() > 2
+    assert drawn.max() < 200
+    shares = np.histogram(np.log10(drawn / 2), 10, (0, 2))[0] / 400
+    np.testing.assert_allclose(shares, 1, atol=0.2)
+    assert log_uniform(np.random.default_rng(0), 2, 200) == drawn[0]
 
 
 def test_items_mix_kinds_of_generators():

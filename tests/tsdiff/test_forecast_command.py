@@ -18,7 +18,7 @@ from tests.tsdiff.conftest import sines
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands import anomaly, diagnose, forecast, impute, refine, synthesize
 from tsdiff.commands.anomaly import Watch, all_scores, injected_metrics, since, thresholds_of, watch
-from tsdiff.commands.common import Job, load_job
+from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Anomaly, Diagnose, Forecast, Impute, Refine, Synthesize
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring

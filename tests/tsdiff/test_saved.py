@@ -22,7 +22,8 @@ from tests.tsdiff.conftest import sines
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.automatic import AutoPredictor
 from tsdiff.automatic.predictor import Member
-from tsdiff.commands.common import Job, given_predictor
+from tsdiff.commands.common import given_predictor
+from tsdiff.commands.job import Job
 from tsdiff.data import series_from_gluonts, split_windows
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.evaluation.tuning import TuningGrid, tune

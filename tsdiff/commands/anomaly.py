@@ -13,7 +13,8 @@ from shared.console.command import claim_output, note, prepare, show, status
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import Job, load_job, predictor_for
+from tsdiff.commands.common import predictor_for
+from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, Stamp, candidate_seasons
 from tsdiff.data.entries import counted, read_series

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from shared.console.command import claim_output, prepare
 from shared.diagnostics.files import leave_diagnosis, settings_of
-from tsdiff.commands.common import given_predictor, load_job
+from tsdiff.commands.common import given_predictor
+from tsdiff.commands.job import load_job
 from tsdiff.commands.options import Diagnose
 from tsdiff.tasks.diagnosis import diagnose_model
 

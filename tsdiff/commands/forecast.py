@@ -16,7 +16,9 @@ from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
 from shared.errors import DataError
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import DECIDED, Forecaster, Job, forecaster_for, load_job
+from tsdiff.commands.common import DECIDED, forecaster_for
+from tsdiff.commands.job import Job, load_job
+from tsdiff.commands.matching import Forecaster
 from tsdiff.commands.options import Forecast
 from tsdiff.commands.told import told_kinds
 from tsdiff.data import Entry, candidate_seasons

@@ -14,7 +14,8 @@ from gluonts.model.forecast import SampleForecast
 from shared.console.command import claim_output, given, note, prepare, show, status
 from shared.files.io import write_csv, write_json, write_text
 from shared.random import derive_seed
-from tsdiff.commands.common import DECIDED, Job, load_job, predictor_for
+from tsdiff.commands.common import DECIDED, predictor_for
+from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Impute
 from tsdiff.commands.told import told_kinds
 from tsdiff.data import Entry, candidate_seasons, to_timestamps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.baselines.named import check_installed
-from tsdiff.commands.common import Job, load_job, predictor_for
+from tsdiff.commands.common import predictor_for
+from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
 from tsdiff.data.entries import counted
@@ -65,6 +66,31 @@ def check_choice(job: Job) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Refined:
+    """Forecasts of a baseline before and after refinement.
+
+    Attributes:
+        used: how they were refined; None where they are left as they are.
+        seconds: that forecasting ("base") and refining ("refine") took.
+    """
+
+    before: list[Forecast]
+    after: list[Forecast]
+    used: RefineConfig | None
+    seconds: dict[str, float]
+
+    def scores(self, before: Metrics, after: Metrics) -> dict[str, Any]:
+        """What metrics.json holds of them."""
+        return {
+            "before": before.as_dict(),
+            "after": after.as_dict(),
+            "log_snr": None if self.used is None else self.used.log_snrs[-1],
+            "prior_scale": None if self.used is None else self.used.prior_scale,
+            "seconds": self.seconds,
+        }
+
+
 def refined(
     name: str,
     title: str,
@@ -73,9 +99,8 @@ def refined(
     predictor: TSDiffPredictor,
     config: RefineConfig,
     choose: bool,
-) -> tuple[list[Forecast], list[Forecast], RefineConfig | None, dict[str, float]]:
-    """Forecasts of a baseline before and after refinement, how they were refined, None where they are left as they are,
-    and the seconds that both took."""
+) -> Refined:
+    """Forecast with a baseline, and refine the forecasts."""
     started = time.perf_counter()
     with status(f"forecasting with {title}"):
         before = base_forecasts(name, job.split.train, job, pairs, config.num_samples, config.seed)
@@ -89,7 +114,7 @@ def refined(
             f"than {TOLERANCE:.0%}"
         )
     taken = {"base": round(between - started, 2), "refine": round(time.perf_counter() - between, 2)}
-    return before, after, used, taken
+    return Refined(before, after, used, taken)
 
 
 def draw(
@@ -108,15 +133,37 @@ def draw(
     plot_forecasts(forecasts, windows, path, title=title, stamp=job.series.stamp)
 
 
-def main(options: Refine) -> None:
-    """Refine the forecasts of simple forecasters by a model's energy; score before and after."""
-    prepare(options.threads)
-    output = options.output
+def chosen_bases(options: Refine) -> list[str]:
+    """The baselines to refine, each once.
+
+    Raises:
+        ConfigError: there is none of that name.
+        MissingPackageError: it needs a package that is not there.
+    """
     names = list(dict.fromkeys(options.base or ("seasonal_naive", "linear")))
     for name in names:
         if name not in BASELINE_NAMES:
             raise ConfigError(f"--base {name}: take one of {', '.join(BASELINE_NAMES)}")
         check_installed(name)
+    return names
+
+
+def check_reach(job: Job, predictor: TSDiffPredictor, options: Refine) -> None:
+    """Raise ConfigError if the model refines other numbers of steps than are to be forecast."""
+    reach = predictor.config.prediction_length
+    if reach != job.prediction_length:
+        remedy = "another model" if options.chosen else "--retrain, which trains a model for them"
+        raise ConfigError(
+            f"{job.model} refines {reach} steps, not {job.prediction_length}: give --prediction-length {reach}, or "
+            f"{remedy}"
+        )
+
+
+def main(options: Refine) -> None:
+    """Refine the forecasts of simple forecasters by a model's energy; score before and after."""
+    prepare(options.threads)
+    output = options.output
+    names = chosen_bases(options)
     config = RefineConfig(
         options.method,
         options.prior,
@@ -131,13 +178,7 @@ def main(options: Refine) -> None:
     if options.choose:
         check_choice(job)
     predictor, seconds = predictor_for(job, options)
-    reach = predictor.config.prediction_length
-    if reach != job.prediction_length:
-        remedy = "another model" if options.chosen else "--retrain, which trains a model for them"
-        raise ConfigError(
-            f"{job.model} refines {reach} steps, not {job.prediction_length}: give --prediction-length {reach}, or "
-            f"{remedy}"
-        )
+    check_reach(job, predictor, options)
     pairs = list(job.split.test)
     rows: dict[str, Metrics] = {}
     scores: dict[str, Any] = {}
@@ -145,23 +186,18 @@ def main(options: Refine) -> None:
     for name in names:
         title = _TITLES.get(name, name)
         try:
-            before, after, used, taken = refined(name, title, job, pairs, predictor, config, options.choose)
+            made = refined(name, title, job, pairs, predictor, config, options.choose)
         except DataError as error:
             if options.base or (name == names[-1] and not rows):
                 raise
             note(f"{title} is left out: {error}")  # nobody asked for it by name
             continue
-        rows[title], rows[f"{title}, refined"] = evaluate(before, pairs), evaluate(after, pairs)
-        scores[name] = {
-            "before": rows[title].as_dict(),
-            "after": rows[f"{title}, refined"].as_dict(),
-            "log_snr": None if used is None else used.log_snrs[-1],
-            "prior_scale": None if used is None else used.prior_scale,
-            "seconds": taken,
-        }
-        frames.append(forecasts_to_frame(after, stamp=job.series.stamp).assign(base=name))
+        before, after = evaluate(made.before, pairs), evaluate(made.after, pairs)
+        rows[title], rows[f"{title}, refined"] = before, after
+        scores[name] = made.scores(before, after)
+        frames.append(forecasts_to_frame(made.after, stamp=job.series.stamp).assign(base=name))
         frames[-1]["actual"] = [value for _, label in pairs for value in label["target"]]
-        draw(before, after, pairs, f"{title}, before and after", output / f"{name}.png", job)
+        draw(made.before, made.after, pairs, f"{title}, before and after", output / f"{name}.png", job)
     for name in set(BASELINE_NAMES) - set(scores):  # of an earlier run
         (output / f"{name}.png").unlink(missing_ok=True)
     steps = counted(job.prediction_length, "step", "steps")

@@ -15,7 +15,8 @@ from shared.console.progress import track
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_csv, write_json, write_text
-from tsdiff.commands.common import Job, load_job, predictor_for, window_to_train
+from tsdiff.commands.common import predictor_for, window_to_train
+from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Synthesize
 from tsdiff.data import Entry
 from tsdiff.model.model import TSDiff

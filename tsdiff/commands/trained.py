@@ -176,7 +176,7 @@ def _sampling_with(model: Path, estimator: TSDiffEstimator) -> Sampling:
 
 
 def _beside(output: Path) -> list[Path]:
-    """Folders of models beside a run: of those of one seed, and of those of several, each of which has a folder."""
+    """Folders of models of other runs beside this one: of runs of one seed, and of each seed of those of several."""
     above = [output.parent, output.parent.parent] if output.name.startswith("seed-") else [output.parent]
     return [one for runs in above for kind in ("*/model", "*/seed-*/model") for one in sorted(runs.glob(kind))]
 
@@ -184,7 +184,7 @@ def _beside(output: Path) -> list[Path]:
 def _leave(
     predictor: TSDiffPredictor, folder: Path, wanted: Mapping[str, Any], seconds: float, same: bool = False
 ) -> None:
-    """Write a model with what it was trained on; `same`: whose weights are there already."""
+    """Write a model with what it was trained on; `same` says that its weights are in the folder already."""
     if not same:
         (folder / _TRAINED_ON).unlink(missing_ok=True)  # it tells of other weights; should this be stopped, of none
     predictor.serialize(folder)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.console.notes import tell
+from shared.runs import runs
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import quiet
 from tsdiff.data.origin import Origin
@@ -37,8 +38,7 @@ def tell_changes_at_gaps(origin: Origin, entries: Iterable[Entry]) -> None:
         return
     edges = [np.zeros((0, 2), dtype=np.int64)]
     for entry in entries:
-        missing = np.isnan(entry["target"])
-        places = np.flatnonzero(np.diff(np.r_[False, missing, False])).reshape(-1, 2) - [0, 1]
+        places = runs(np.isnan(entry["target"])) - [0, 1]
         edges.append(entry["start"].ordinal + places * entry["start"].freq.n)
     found = np.unique(np.concatenate(edges), axis=0)
     if len(found):

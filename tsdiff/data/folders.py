@@ -13,7 +13,7 @@ from gluonts.dataset.common import MetaData, infer_file_type
 from gluonts.dataset.jsonl import JsonLinesFile
 from gluonts.exceptions import GluonTSDataError
 
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, first_line
 from shared.files.documents import read_json
 from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import normalise_freq, quiet
@@ -119,7 +119,7 @@ def stream_folder(path: str | os.PathLike[str]) -> FolderData[FolderSeries]:
     try:
         meta = MetaData.parse_obj(about)
     except ValueError as error:
-        raise DataError(f"{metadata}: cannot be read ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{metadata}: cannot be read ({first_line(error)})") from error
     freq = normalise_freq(meta.freq)
     test = FolderSeries(folder / "test", freq) if (folder / "test").is_dir() else None
     if not (folder / "train").is_dir():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from shared.checks import Count, checked
-from shared.errors import ConfigError, DataError, DiffusionError
+from shared.errors import ConfigError, DataError, DiffusionError, first_line
 from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
@@ -72,8 +72,7 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     except DiffusionError:
         raise
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as a table ({reason}); write it again") from error
+        raise DataError(f"{path}: cannot be read as a table ({first_line(error)}); write it again") from error
     if frame.empty:
         raise DataError(f"{path}: the table has no rows; it needs one row for each value")
     return frame
@@ -161,16 +160,8 @@ def series_from_frame(
     grid = grid or _agreed_freq(parts)
     call = partial(resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)
-    entries: list[Entry] = []
-    skipped: dict[str, str] = {}
-    for part in parts:
-        entry, found = _entry(part, grid, zone, call, len(targets), dynamic, univariate=not several)
-        reason = reason_to_skip(entry["target"], min_length)
-        if reason is None:
-            entries.append(entry | statics.of(part.rows, part.item))
-            notes.extend(found)
-        else:
-            skipped[part.item] = reason
+    made = ((part, *_entry(part, grid, zone, call, len(targets), dynamic, not several)) for part in parts)
+    entries, skipped = _usable(made, statics, min_length, notes)
     refuse_if_empty(entries, skipped)
     used = [part for part in parts if part.item not in skipped]
     side = stamp_side(pd.DatetimeIndex(np.concatenate([part.stamps for part in used])), grid)
@@ -196,6 +187,23 @@ class Part:
     stamps: pd.DatetimeIndex
     values: np.ndarray
     rows: np.ndarray
+
+
+def _usable(
+    made: Iterable[tuple[Part, Entry, list[str]]], statics: StaticColumns, min_length: int, notes: list[str]
+) -> tuple[list[Entry], dict[str, str]]:
+    """Of series with their entries and notes the entries of those that are of use, with their static features, and why
+    the others are skipped; append to `notes` what is noted of those that are of use."""
+    entries: list[Entry] = []
+    skipped: dict[str, str] = {}
+    for part, entry, found in made:
+        reason = reason_to_skip(entry["target"], min_length)
+        if reason is None:
+            entries.append(entry | statics.of(part.rows, part.item))
+            notes.extend(found)
+        else:
+            skipped[part.item] = reason
+    return entries, skipped
 
 
 def _labels(ids: pd.Series, parts: Sequence[Part]) -> pd.Series:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.console.notes import tell
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, first_few
 from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
@@ -168,8 +168,7 @@ def tell_unused(df: pd.DataFrame, names: Names, beside: Sequence[str], remedy: s
 
 def unused_columns(names: Sequence[Any]) -> str:
     """That nothing is made of some columns, for messages."""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"columns {', '.join(map(repr, names[:10]))}{more} are not used"
+    return f"columns {first_few([repr(name) for name in names], 10)} are not used"
 
 
 def in_order(columns: list[str], trained: Sequence[str]) -> list[str]:
@@ -340,11 +339,9 @@ def _check_steps(future: pd.DataFrame, keys: list[str]) -> None:
 
 
 def _tell_strangers(past: pd.DataFrame, future: pd.DataFrame, item: str) -> None:
-    strangers = [str(name) for name in pd.unique(future[item][~future[item].isin(past[item])])]
+    strangers = [repr(str(name)) for name in pd.unique(future[item][~future[item].isin(past[item])])]
     if strangers:
-        more = f" and {len(strangers) - 10} more" if len(strangers) > 10 else ""
-        listed = ", ".join(map(repr, strangers[:10]))
-        tell(f"future_df has ids that df does not have, and they are left out: {listed}{more}")
+        tell(f"future_df has ids that df does not have, and they are left out: {first_few(strangers, 10)}")
 
 
 def _aligned(entry: Entry, known: Entry | None, count: int, steps: int) -> np.ndarray:

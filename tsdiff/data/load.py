@@ -14,7 +14,7 @@ from gluonts.dataset.repository import dataset_names, get_dataset
 from gluonts.dataset.repository.datasets import get_download_path
 
 from shared.checks import checked
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, first_line
 from shared.files.io import temporary_path
 from tsdiff.data.columns import time_name
 from tsdiff.data.folders import FolderData, load_folder
@@ -145,9 +145,8 @@ def _download(name: str, kept: Path) -> None:
             shutil.rmtree(kept / name, ignore_errors=True)
             os.replace(temporary / name, kept / name)
     except Exception as error:  # every set has a reader of its own, over several kinds of transport and archive
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{name} cannot be downloaded ({reason}); where there is no network, bring its folder in"
+            f"{name} cannot be downloaded ({first_line(error)}); where there is no network, bring its folder in"
             " GluonTS's layout (metadata.json, train/, test/) and give that as the data, or in `tsdiff train` the"
             f" folder that holds {name}/ as --folder (folder=…)"
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from shared.errors import CheckpointError
+from shared.errors import CheckpointError, first_few
 from shared.files.checkpoint import built, load_state, shapes_of
 from shared.sde import DiscreteVPSDE
 from tsdiff.importing.settings import EMBEDDER
@@ -68,8 +68,7 @@ def loaded(config: TSDiffConfig, state: Mapping[str, Tensor], origin: str) -> TS
         else:
             converted[target] = value.to(like.dtype).reshape(like.shape)
     if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{origin} does not fit the published layout: {'; '.join(problems[:5])}{more}")
+        raise CheckpointError(f"{origin} does not fit the published layout: {first_few(problems, 5, '; ')}")
     load_state(backbone, converted, origin)
     backbone.truncate(config.length)  # the published code does this at its first call
     return model.eval()

@@ -18,6 +18,7 @@ import torch
 
 from shared.checks import Chance, Checked
 from shared.errors import ConfigError, DataError
+from shared.random import log_uniform
 from shared.training.batches import Batch
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, GroupDraw, Place
@@ -259,7 +260,7 @@ class AnchoredSource:
         """Step of the series from which on values are known, which are no more than `most` before a window."""
         known = origin
         if rng.random() < self.chances.short:
-            known = min(origin, int(np.exp(rng.uniform(np.log(_FEWEST), np.log(most)))))
+            known = min(origin, int(log_uniform(rng, _FEWEST, most)))
         return max(origin - known, origin - self.config.length - most)
 
     def _hidden(self, rng: np.random.Generator, plan: _Plan, horizon: int) -> np.ndarray:
@@ -275,7 +276,7 @@ class AnchoredSource:
         if plan.kind == "forecast" and usual and usual <= plan.longest and rng.random() < 0.5:
             return usual
         least = 1 if plan.kind == "gap" or rng.random() < 0.2 else min(6, plan.longest)
-        return int(np.exp(rng.uniform(np.log(least), np.log(plan.longest + 1))))
+        return int(log_uniform(rng, least, plan.longest + 1))
 
 
 def standardised(values: np.ndarray, first: int) -> np.ndarray:

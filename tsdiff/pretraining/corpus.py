@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from shared.errors import ConfigError, DataError
+from shared.random import log_uniform
 from shared.training.batches import Batch
 from tsdiff.data.entries import Entry, named_entries, read_series
 from tsdiff.data.frequency import shifted
@@ -203,7 +204,7 @@ class CorpusSource:
             for _ in range(20):
                 group = self.draw_group(rng)
                 windows[row], features[row], number = group.window(rng, length)
-                horizon = int(np.exp(rng.uniform(np.log(self.low), np.log(self.high + 1))))
+                horizon = int(log_uniform(rng, self.low, self.high + 1))
                 known = self._known(rng, length - horizon)
                 first = length - horizon - known
                 windows[row, :first] = np.nan
@@ -231,4 +232,4 @@ class CorpusSource:
         """Known steps of a context."""
         if rng.random() < self.whole or context <= _FEWEST:
             return context
-        return int(np.exp(rng.uniform(np.log(_FEWEST), np.log(context))))
+        return int(log_uniform(rng, _FEWEST, context))

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, dataset
 
-from shared.errors import DataError
+from shared.errors import DataError, first_line
 from shared.optional import needed
 from shared.scale import Unit, digest_of
 from tsdiff.data.known import Names, future_columns
@@ -358,6 +358,5 @@ def _opened(address: str) -> tuple[dataset.FileSystemDataset, str]:
 
 
 def _unreadable(what: str, error: BaseException) -> DataError:
-    lines: Sequence[str] = str(error).splitlines() or [type(error).__name__]
     remedy = "" if what.endswith(".parquet") else "; another table is made one by pd.read_csv(…).to_parquet(…), say"
-    return DataError(f"{what} cannot be read as Parquet ({lines[0]}){remedy}")
+    return DataError(f"{what} cannot be read as Parquet ({first_line(error)}){remedy}")

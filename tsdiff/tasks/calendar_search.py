@@ -105,8 +105,9 @@ class Search:
         return float(np.concatenate(self._missed).mean())
 
     def _take(self, chosen: np.ndarray, near: np.ndarray) -> bool:
-        """A day (length + horizon,) for one that differs from what its steps would be, (length,); for two where its
-        weekends are off by clearly less or more. False for one that is taken by another name."""
+        """Count a day, flagged in `chosen` (length + horizon,), among those that are off what `near` (length,) says of
+        their steps; as two days where its weekends are off by clearly less or more than its working days. False, and
+        nothing is changed, where more than a fifth of its values was counted before, under other names."""
         away, length = self._left - near, len(near)
         known = chosen[:length] & np.isfinite(away)
         if known.sum() < _EACH_YEAR * (chosen[:length] & np.isfinite(self._values)).sum():
@@ -151,9 +152,14 @@ class Search:
 def _of_the_year(
     away: np.ndarray, dates: np.ndarray, names: Sequence[tuple[np.ndarray, float]], together: bool
 ) -> list[np.ndarray]:
-    """Those days of the year, (steps,) each, that are off not by chance, the least likely first, by what steps are off,
-    (length,), some of what `in_years` names, each with the share of years that a day has to differ in, and whether
-    days speak for each other."""
+    """The days of the year that are off, and not by chance: flags (steps,) of each, the least likely day first.
+
+    Args:
+        away: how far steps are off, (length,), NaN where that is not known.
+        dates: of the steps, (steps,).
+        names: what `in_years` calls the days, (steps,), each with the share of years in which a day has to differ.
+        together: whether one such day makes others more likely.
+    """
     past, seen = dates[: len(away)], []
     limit, known = _CLEAR * 1.4826 * _typical(away), np.isfinite(away)
     years, works = past.astype("datetime64[Y]").astype(int), np.is_busday(past)
@@ -187,13 +193,14 @@ def _of_the_year(
 
 
 def _sudden(away: np.ndarray) -> np.ndarray:
-    """What steps are off, but for what those around them are, too, where that is much of it, as at a season's turn."""
+    """How far steps are off, (length,); where those around a step are more than half as far off to the same side, as at
+    a season's turn, and the step is far off, how far beyond them."""
     around, limit = np.nan_to_num(middle(away, _DAYS_APART * both(DAYS))), _CLEAR * 1.4826 * _typical(away)
     return np.where((np.abs(away) > limit) & (around * away > away**2 / 2), away - around, away)
 
 
 def _apart(days: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Those of some days (steps,) that are not near any before them, which may tell of them."""
+    """Those of some days (steps,) that are not within `_SAME` steps of an earlier one, which may be the same feast."""
     made = list[np.ndarray]()
     for flags in days:
         around = np.convolve(flags, np.ones(2 * _SAME + 1), "same") > 0
@@ -205,7 +212,8 @@ def _apart(days: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _explained(
     off: np.ndarray, known: np.ndarray, seen: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """Which steps (length,) that are off are so each year, as days that are seen, where few around them are off."""
+    """Which steps (length,) are off because of a day that was seen. A day explains none where one of its steps lies
+    among many that are off."""
     window = np.ones(2 * _AROUND + 1)
     often = np.convolve(off, window, "same") >= _OFTEN * np.convolve(known, window, "same")
     made = np.zeros(len(off), dtype=bool)
@@ -216,16 +224,21 @@ def _explained(
 
 
 def _whole(off: np.ndarray, works: np.ndarray) -> bool:
-    """Whether a day is off, as a multiple of the limit (years,), in all but few years on working days, and on weekends
-    at least by half of it, once, where both are."""
+    """Whether a day is off beyond the limit in nearly all years in which it was a working day; and, where it was one in
+    some years and a weekend in others, by more than half the limit on one weekend at least.
+
+    Args:
+        off: how far it is off, as a multiple of the limit, (years,).
+        works: whether it was a working day, (years,).
+    """
     misses = int((works & (off <= 1)).sum())
     either = bool(works.all()) or not works.any()
     return misses <= (1 - _EACH_YEAR) * len(off) and (either or float(off[~works].max()) > 0.5)
 
 
 def _unlikeliest(away: np.ndarray, days: np.ndarray) -> np.ndarray | None:
-    """Of the days (days, steps) the one that is the least by chance, by what steps are off (length,); None where all
-    may be."""
+    """Of the days (days, steps) the one that is the least likely to be off by chance, by how far steps are off,
+    (length,); None where all may be so by chance."""
     here = days[:, : len(away)] & np.isfinite(away)
     count, above, below = here.sum(axis=1), (here & (away > 0)).sum(axis=1), (here & (away < 0)).sum(axis=1)
     one_sided = np.maximum(above, below) >= np.maximum(_MOSTLY * count, _FEWEST * _MOSTLY)
@@ -239,8 +252,8 @@ def _unlikeliest(away: np.ndarray, days: np.ndarray) -> np.ndarray | None:
 
 
 def _chance(away: np.ndarray, here: np.ndarray) -> float:
-    """Of so many steps of a day (length,) that are half as far off as it is, by the share of such steps elsewhere; 1
-    where it differs in too few months."""
+    """The chance that so many steps of a day, flagged in `here` (length,), are at least half as far off as its median,
+    by the share of steps elsewhere that are; 1 where it has too few steps, or too few of them are."""
     those = away[here]
     count, half = len(those), float(np.median(those)) / 2 if len(those) >= _FEWEST else 0.0
     if half == 0 or (beyond := int((those / half >= 1).sum())) < _MOSTLY * count:
@@ -249,7 +262,8 @@ def _chance(away: np.ndarray, here: np.ndarray) -> float:
 
 
 def _tail(there: int, count: int, elsewhere: np.ndarray) -> float:
-    """The chance that so many of a count are, by the share of others that are (binomial law)."""
+    """The chance that so many of a count, or more, are true where they are so as often as those elsewhere (binomial
+    law)."""
     share = (float(elsewhere.sum()) + 1) / (len(elsewhere) + 2)
     more = range(there, count + 1)
     return sum(comb(count, times) * share**times * (1 - share) ** (count - times) for times in more)
@@ -262,19 +276,20 @@ def _typical(away: np.ndarray) -> float:
 
 
 def _near(values: np.ndarray, week: int) -> np.ndarray:
-    """What each step would be by those around it: the same days of the weeks around it, or the days around it."""
+    """What each step would be by the same days of the weeks around it, or by the days around it: by those of the two
+    that are nearer to the values."""
     made = [middle(values, week * both(WEEKS)), middle(values, both(DAYS))]
     return min(made, key=lambda one: _typical(values - one))
 
 
 def both(most: int) -> np.ndarray:
-    """Steps before and after, so many."""
+    """How far so many steps before and after a step are from it: −1, −2, …, 1, 2, …"""
     steps = np.arange(1, most + 1)
     return np.r_[-steps, steps]
 
 
 def middle(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """The median of those values, so many steps away from each, that are known."""
+    """The median, at each step of values (length,), of those that are known so many `steps` away from it."""
     far = int(steps.max())
     padded = np.concatenate([np.full(far, np.nan), values, np.full(far, np.nan)])
     return known_median(np.stack([padded[far + step : far + step + len(values)] for step in steps]))

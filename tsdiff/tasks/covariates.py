@@ -24,6 +24,7 @@ from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.sampling.zeros import Support
+from tsdiff.windows.gaps import bridged_line
 
 PAST = "past_feat_dynamic_real"
 """GluonTS's field of covariates of which the future is not known, (covariates, length)."""
@@ -144,7 +145,7 @@ def _scaled(features: np.ndarray, length: int) -> tuple[np.ndarray, int]:
         if not past.size or np.ptp(past) <= 1e-12 * np.abs(past).max():
             continue
         held = (np.clip(row, *reach_of(past)) - past.mean()) / past.std()
-        made.append(np.interp(np.arange(len(row)), np.flatnonzero(known), held[known]))
+        made.append(bridged_line(np.where(known, held, np.nan)))
         begun = max(begun, int(known.argmax()))
     return np.array(made).reshape(len(made), features.shape[1]), begun
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.runs import runs
+
 _SEASONS_AWAY = (1, -1, 2, -2, 3, -3)
 """From which seasons a gap takes its values, the first that has them."""
 LEAST_PAIRS = 3
@@ -63,8 +65,7 @@ def patch_gaps(windows: np.ndarray, seasons: Sequence[int]) -> tuple[np.ndarray,
 
 def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
     """(first, last + 1) of each run of true values in flags (length,)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags, dtype=np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    return [(first, after) for first, after in runs(flags).tolist()]
 
 
 def bridged_line(values: np.ndarray) -> np.ndarray:

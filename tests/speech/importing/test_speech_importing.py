@@ -355,7 +355,7 @@ def test_what_the_published_code_saves_gives_its_outputs_and_its_samples(
     with torch.no_grad():
         golden.assert_close(ours(x, y, t), key(name, "output"), 1e-5)
         found = sample_spectrogram(ours, y, generator=[RecipeNoise(0), RecipeNoise(1)])
-    # Out of a bridge's end the published sampler multiplies rounding by weights of order 1/√ϵ (`_PublishedStart`), so
-    # that processors of other makes differ by up to 5e-4.
+    # Out of a bridge's end the published sampler multiplies rounding by weights of order 1/√ϵ (`PublishedBridgeStart`),
+    # so that processors of other makes differ by up to 5e-4.
     golden.assert_close(found.x, key(name, "sample"), 2e-3 if process == "sbve" else 2e-5)
     assert found.nfe == (8 if process == "ouve" else 50)

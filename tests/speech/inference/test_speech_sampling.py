@@ -76,7 +76,8 @@ def test_bridge_samplers_are_the_published_ones(
     fill_linear(model.backbone)
     sampler: Sampler = "sb_ode" if kind == "ode" else "sb_sde"
     found = sample_spectrogram(model, sampled, SamplingConfig(sampler, steps), [RecipeNoise(0), RecipeNoise(1)])
-    # The published first step of the ODE multiplies rounding (`_PublishedStart`): processors of other makes differ so.
+    # The published first step of the ODE multiplies rounding (`PublishedBridgeStart`): processors of other makes differ
+    # so.
     golden.assert_close(found.x, key("bridge", kind, steps), 2e-3 if kind == "ode" and steps > 1 else 2e-5)
     assert found.nfe == steps
 
