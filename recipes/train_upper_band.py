@@ -1,12 +1,13 @@
 """Train the network that ships for what lies above 8 kHz (`speech.model.upper_band`), on a CPU in about an hour.
 
-    python recipes/train_upper_band.py --output runs/upper_band
+    python recipes/train_upper_band.py --further data/noise_recordings --output runs/upper_band
     cp runs/upper_band/model/* speech/pretrained/upper_band/
     python recipes/train_upper_band.py --device cuda --parts 100 --steps 20000 --batch-size 192 --workers 14
 
 Mixtures at 48 kHz are made first, each with what the bundled models make of its lower band, and kept in parts; a run
 that is stopped goes on where it was. Every tenth recording of speech and the noises of --choose are kept for
-validation, whose loss is in model.json beside that of the noisy mixtures.
+validation, whose loss is in model.json beside that of the noisy mixtures. More noises, as noise_recordings.py leaves
+them in train/ and valid/, come from --further.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ import typer
 from shared.console.command import note, prepare, run, show
 from shared.console.options import Device
 
+WIDTHS, SHARE = (112, 160, 96), 0.35
+"""Of the network that ships (`UpperBandConfig`)."""
+
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder that holds fullband/train and train/noise.")] = Path(
         "../shared/data/speech"
     ),
+    further: Annotated[Path | None, typer.Option(help="Folder of more noises, with train/ and valid/.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for mixtures, training state and model.")] = Path(
         "runs/upper_band"
     ),
-    parts: Annotated[int, typer.Option(help="Parts of mixtures.", min=1)] = 20,
+    parts: Annotated[int, typer.Option(help="Parts of mixtures.", min=1)] = 60,
     count: Annotated[int, typer.Option(help="Mixtures of 3 s in a part.", min=1)] = 40,
-    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 2500,
+    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 5000,
     levels: Annotated[float, typer.Option(help="Weight of the levels in the loss, beside .1 of the error.")] = 0.1,
     choose: Annotated[str, typer.Option(help="Beginnings of the names of noises for validation.")] = (
         "sea_waves,fire_crackling"
@@ -49,7 +54,7 @@ def main(
     from shared.devices import compute_device
     from shared.files.io import write_json
     from speech import Enhancer
-    from speech.model.upper_band import UpperBandNetwork
+    from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
     from speech.training.kept import fitted
     from speech.training.upper_band import UpperBandLoss, UpperBandSource
 
@@ -57,7 +62,7 @@ def main(
     where = compute_device(device)
     started = time.process_time()
     models = [Enhancer.from_pretrained(each, device=where) for each in ("default", "causal")]
-    train, valid = mixtures(data, output, models, choose, count, seed)
+    train, valid = mixtures(data, further, output, models, choose, count, seed)
     made = []
     for place in range(parts):
         made.append(train.part(place))
@@ -66,7 +71,7 @@ def main(
     torch.manual_seed(seed)
     loss = UpperBandLoss(levels=levels)
     network = fitted(
-        UpperBandNetwork(),
+        UpperBandNetwork(UpperBandConfig(widths=WIDTHS, share=SHARE)),
         loss,
         UpperBandSource(made, batch_size),
         output / f"{name}-state",
@@ -76,14 +81,16 @@ def main(
         workers=workers,
         accelerator="gpu" if where.type == "cuda" else where.type,
     )
-    network.save_pretrained(output / name)
+    network.save_pretrained(output / name, half=True)
     scores = validated(network, held)
     minutes = (time.process_time() - started) / 60
     write_json(output / f"{name}.json", {**scores, "steps": steps, "levels": levels, "cpu_minutes": round(minutes, 1)})
     show(f"model: {output / name}; {scores}; {minutes:.1f} CPU-minutes in this process")
 
 
-def mixtures(data: Path, output: Path, models: list[Any], choose: str, count: int, seed: int) -> tuple[Any, Any]:
+def mixtures(
+    data: Path, further: Path | None, output: Path, models: list[Any], choose: str, count: int, seed: int
+) -> tuple[Any, Any]:
     """The `Mixtures` to train on and to validate with."""
     from speech.data.clips import read_clips
     from speech.training.kept import RATE, full_band_clips
@@ -97,6 +104,9 @@ def mixtures(data: Path, output: Path, models: list[Any], choose: str, count: in
     held_out = tuple(f"esc10/{each}" for each in choose.split(","))
     kept = [clip for clip in recorded if clip.id.startswith(held_out)]
     noises = [clip for clip in recorded if not clip.id.startswith(held_out)]
+    if further is not None:
+        collected = [*collected, *read_clips(further / "train", RATE, cache=cache)]
+        kept = [*kept, *read_clips(further / "valid", RATE, cache=cache)]
     heard = [clip for place, clip in enumerate(speech) if place % 10]
     train = Mixtures(output / "train", heard, [*noises, *collected], models, count, seed=seed)
     plain = replace(MIX, clean=0.0, silence=0.0, synthetic=0.3, noises=1, noise_speed=(1.0, 1.0), snr_db=(-5.0, 20.0))
@@ -109,16 +119,15 @@ def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:
 
     from speech.training.upper_band import UpperBandLoss
 
-    def as_they_are(features: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return torch.ones(*features.shape[:-1], network.config.upper), None
-
     found: dict[str, dict[str, float]] = {}
     with torch.no_grad():
-        for title, gains in (("enhanced", network), ("noisy", as_they_are)):
+        for title in ("enhanced", "noisy"):
             values: dict[str, list[torch.Tensor]] = {"error": [], "levels": []}
             for batch in held.plain():
+                gains, _ = network(batch.condition["features"])
+                gains = gains if title == "enhanced" else torch.ones_like(gains)
                 for part, loss in (("error", UpperBandLoss(1.0, 0.0)), ("levels", UpperBandLoss(0.0, 1.0))):
-                    values[part].append(loss(gains, batch.x0, condition=batch.condition))
+                    values[part].append(loss.of_gains(gains, batch.x0, batch.condition))
             found[title] = {part: round(float(torch.cat(each).mean()), 2) for part, each in values.items()}
     return found
 

@@ -122,7 +122,7 @@ class SpeechModel(nn.Module):
         """
         state = self.state_dict()
         if half:
-            state = {name: _halved(value) for name, value in state.items()}
+            state = {name: halved(value) for name, value in state.items()}
         companion = self._companion_files(Path(folder))
         if not companion:
             save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), state)
@@ -167,7 +167,7 @@ class SpeechModel(nn.Module):
         return model
 
 
-def _halved(value: Tensor) -> Tensor:
+def halved(value: Tensor) -> Tensor:
     """In float16, where it is in float32 and fits."""
     half = value.half()
     return half if value.dtype == torch.float32 and bool((half.isfinite() | ~value.isfinite()).all()) else value

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from shared.checks import Checked, Count, NonNegative
 from shared.files.checkpoint import open_checkpoint, resolve, save_checkpoint
 from speech.audio.bands import MODEL_RATE
-from speech.model.model import BUNDLED
+from speech.model.model import BUNDLED, halved
 
 FORMAT, VERSION = "speech upper band", 1
 Values = NDArray[np.float32]
@@ -100,20 +100,30 @@ class UpperBandNetwork(nn.Module):
         Returns:
             Gains of amplitudes from 0 to 1, (batch, frames, upper), and what it remembers then.
         """
+        logits, memory = self.logits(features, memory)
+        return self.opened(logits, features), memory
+
+    def logits(self, features: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What gains are made of, from −∞ (closed) to ∞, (batch, frames, upper), and the memory; see `forward`."""
         seen = torch.relu(self.inner(features))
         heard, memory = self.memory(seen, memory)
-        gains = torch.sigmoid(self.gains(torch.relu(self.outer(torch.cat([seen, heard], dim=-1)))))
+        return self.gains(torch.relu(self.outer(torch.cat([seen, heard], dim=-1)))), memory
+
+    def opened(self, logits: Tensor, features: Tensor) -> Tensor:
+        """The gains of logits, (batch, frames, upper); they follow the model's below as far as `share` says."""
         below = 10 ** (features[..., -_HIGHEST:] * (_SPAN_DB / 20))
-        return gains * below.mean(dim=-1, keepdim=True).clamp(max=1.0) ** self.config.share, memory
+        return torch.sigmoid(logits) * below.mean(dim=-1, keepdim=True).clamp(max=1.0) ** self.config.share
 
     def running(self) -> RunningNetwork:
         """The network without PyTorch, whose calls take longer than the sums of a few frames."""
         weights = {name: np.ascontiguousarray(value.numpy(force=True).T) for name, value in self.state_dict().items()}
         return RunningNetwork(weights, self.config.share)
 
-    def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `config.json` and `model.safetensors` to `folder`, each atomically."""
-        save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), self.state_dict())
+    def save_pretrained(self, folder: str | PathLike[str], *, half: bool = False) -> None:
+        """Write `config.json` and `model.safetensors` to `folder`, each atomically; `half`: weights in float16."""
+        state = self.state_dict()
+        state = {name: halved(value) for name, value in state.items()} if half else state
+        save_checkpoint(folder, FORMAT, VERSION, asdict(self.config), state)
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | PathLike[str] = "upper_band") -> UpperBandNetwork:

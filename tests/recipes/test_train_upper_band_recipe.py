@@ -21,13 +21,28 @@ def test_it_leaves_a_network_and_goes_on(tmp_path: Path) -> None:
         ("fullband/train/noise/esc10", "rain-1", 44100),
         ("fullband/train/noise/esc10", "wind-1", 44100),
         ("train/noise", "hiss", 16000),
+        ("further/train", "train", 44100),
+        ("further/valid", "bell", 44100),
     ):
         (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
         for place in range(2):
             path = tmp_path / "data" / folder / f"{name}{place}.wav"
             soundfile.write(path, 0.1 * rng.standard_normal(2 * rate), rate)
     recipes = Recipes(tmp_path)
-    options = ("--data", "data", "--output", "out", "--parts", "1", "--count", "2", "--choose", "wind")
+    options = (
+        "--data",
+        "data",
+        "--further",
+        "data/further",
+        "--output",
+        "out",
+        "--parts",
+        "1",
+        "--count",
+        "2",
+        "--choose",
+        "wind",
+    )
     for steps in ("2", "3"):
         ran = recipes.run("train_upper_band", *options, "--steps", steps)
         assert ran.code == 0, ran.said

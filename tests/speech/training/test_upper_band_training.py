@@ -106,18 +106,11 @@ def test_a_batch_depends_on_its_generator_alone(part: Part) -> None:
 
 
 def test_a_perfect_gain_has_less_loss_than_none(part: Part) -> None:
-    class Known:
-        def __init__(self, gains: torch.Tensor):
-            self.gains = gains
-
-        def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, None]:
-            return self.gains, None
-
     batch = next(iter(UpperBandSource([part]).plain()))
     speech, noise, common = batch.x0.unbind(1)
     best = ((speech + common / 2) / (speech + noise + common + 1e-9)).clamp(0, 1)
     losses = [
-        float(UpperBandLoss(1.0, 0.0)(Known(gains), batch.x0, condition=batch.condition).mean())  # type: ignore[arg-type]
+        float(UpperBandLoss(1.0, 0.0).of_gains(gains, batch.x0, batch.condition).mean())
         for gains in (best, torch.ones_like(best), torch.zeros_like(best))
     ]
     assert losses[0] < min(losses[1:])
@@ -134,3 +127,18 @@ def test_a_few_steps_learn(part: Part, tmp_path: Path) -> None:
     with torch.no_grad():
         after = float(loss(module.ema_denoiser, batch.x0, condition=batch.condition).mean())
     assert after < before
+
+
+@pytest.mark.parametrize("bias", [12.0, -12.0])
+def test_gains_that_are_all_open_or_closed_do_not_stay_so(bias: float, part: Part, tmp_path: Path) -> None:
+    """What they do has no gradient there, and training would end so."""
+    torch.manual_seed(0)
+    network = UpperBandNetwork()
+    torch.nn.init.constant_(network.gains.bias, bias)
+    source = UpperBandSource([part], batch_size=4, frames=60)
+    module = DiffusionModule(network, UpperBandLoss(), TrainingConfig(max_steps=150, learning_rate=5e-2, ema_decay=0.5))
+    fit(module, source, tmp_path, progress=False)
+    batch = source.batch(np.random.default_rng(1))
+    with torch.no_grad():
+        logits, _ = module.denoiser.logits(batch.condition["features"])
+    assert float(logits.abs().mean()) < 8
