@@ -81,6 +81,11 @@ class EnsemblePredictor(FrameCalls):
         """
         return same_names(self.members)
 
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """See `TSDiffPredictor`; of the first member that was trained with categories."""
+        return next((one.vocabulary for one in self.members if one.vocabulary), {})
+
     def __repr__(self) -> str:
         return f"EnsemblePredictor({len(self.members)} members, the first {self.members[0]!r})"
 

@@ -169,7 +169,6 @@ class TSDiffPredictor(ModelCalls):
                 f"predict does not take {', '.join(kwargs)}, only num_samples; sampling settings go to `with_sampling`"
             )
         num_samples = checked(Count, num_samples=num_samples)
-        refuse_other_codes(dataset, self.model.vocabulary)
         entries = told_bounds(told_left_out(dataset, [self]), self.sampling)
         regress = self.sampling.covariates and not self.model.config.dynamic_features
         if (regress or self.sampling.counts or self.sampling.calendar_days) and not self.model.config.awaits_freq:
@@ -384,7 +383,13 @@ class TSDiffPredictor(ModelCalls):
 
 
 def told_left_out(dataset: Iterable[Entry], predictors: Sequence[TSDiffPredictor]) -> Iterator[Entry]:
-    """The entries of a dataset; without covariates, which a warning tells once, where none of these takes them."""
+    """The entries of a dataset; without covariates, which a warning tells once, where none of these takes them.
+
+    Raises:
+        ConfigError: see `refuse_other_codes`.
+    """
+    for one in predictors:
+        refuse_other_codes(dataset, one.vocabulary)
     if not predictors or any(one.sampling.covariates or one.config.dynamic_features for one in predictors):
         return entries_of(dataset)
     let_in = "predictor.with_sampling(covariates=True) lets it in where it helps"

@@ -150,7 +150,8 @@ def _refuse_unnamed(values: Mapping[str, Any]) -> None:
         typer.BadParameter: an argument is empty, and it is one of these.
     """
     empty = any(not word or re.fullmatch("--[a-z-]+=", word) for word in sys.argv[1:])
-    for name, value in values.items() if empty and "." not in sys.argv else ():
+    this = any(re.fullmatch(r"(--[a-z-]+=)?\.(/\.?)*", word) for word in sys.argv[1:])
+    for name, value in values.items() if empty and not this else ():
         found = value if isinstance(value, list | tuple) else (value,)
         if Path() in found or (name == "model" and "" in found):
             raise typer.BadParameter(f"{name} is '', as of a variable that is not set; name one (. is this folder)")

@@ -76,7 +76,7 @@ def _weights_of(folder: Path) -> str | None:
         with open(folder / WEIGHTS, "rb") as file:
             file.seek(8 + int.from_bytes(file.read(8), "little"))  # past the header, which may be written in any order
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # the second of bytes that are no header
         return None
 
 

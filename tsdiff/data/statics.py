@@ -27,8 +27,8 @@ def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]]) -> No
     given = getattr(data, "vocabulary", None)
     if not vocabulary or not given:
         return
-    same = list(given) == list(vocabulary)
-    if not same or any(tuple(words) != tuple(vocabulary[name][: len(words)]) for name, words in given.items()):
+    same = list(map(str, given)) == list(vocabulary)
+    if not same or any(tuple(words) != tuple(vocabulary[str(name)][: len(words)]) for name, words in given.items()):
         raise ConfigError(
             f"the categories of {', '.join(map(repr, given))} have other codes than those of {', '.join(vocabulary)} "
             "that the model was trained with; read the table by load_dataset(…, static=[…], "
@@ -61,20 +61,20 @@ class StaticColumns:
                 given.
         """
         found = cls()
-        known = dict(vocabulary or {})
+        known = {str(name): words for name, words in (vocabulary or {}).items()}  # a model's has its names as texts
         for name in names:
             column = column_of(frame, name)
             if column.isna().any():
                 row = int(column.isna().to_numpy().argmax())
                 raise DataError(f"static column {name!r} is missing in row {row}; fill it in")
-            kinds = pd.api.types
-            if kinds.is_numeric_dtype(column.dtype) and not kinds.is_bool_dtype(column.dtype) and name not in known:
+            kinds, given = pd.api.types, known.get(str(name))
+            if kinds.is_numeric_dtype(column.dtype) and not kinds.is_bool_dtype(column.dtype) and given is None:
                 found.reals[name] = column.to_numpy(dtype=np.float64)
                 if not np.isfinite(found.reals[name]).all():
                     raise DataError(f"static column {name!r} holds infinities; give finite numbers")
                 continue
             values = column.astype(str).to_numpy(dtype=object)
-            words = tuple(map(str, known[name])) if name in known else tuple(sorted(set(values)))
+            words = tuple(sorted(set(values))) if given is None else tuple(map(str, given))
             unknown = sorted(set(values) - set(words))
             if unknown:
                 raise DataError(

@@ -19,12 +19,13 @@ from tsdiff.windows.source import WindowSource
 
 
 def name_inputs(model: TSDiff, data: Any) -> None:
-    """Tell a model what the table that its series came from, if it was one, called covariates and categories."""
+    """Tell a model what the table that its series came from, if it was one, called covariates and categories; not where
+    the series have others besides, which were added to them."""
     origin, vocabulary = getattr(data, "origin", None), getattr(data, "vocabulary", None)
-    if isinstance(origin, Origin) and model.config.dynamic_features:
+    if isinstance(origin, Origin) and len(origin.dynamic) == model.config.dynamic_features:
         model.covariate_names = origin.dynamic
-    if isinstance(vocabulary, dict) and model.config.categories:
-        model.vocabulary = dict(vocabulary)
+    if isinstance(vocabulary, dict) and len(vocabulary) == len(model.config.categories):
+        model.vocabulary = {str(name): tuple(words) for name, words in vocabulary.items()}
 
 
 def new_model(

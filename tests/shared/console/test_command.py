@@ -120,6 +120,8 @@ def test_help_names_types_as_users_know_them() -> None:
         (["in", "out", "--title", ""], None),
         ([".", "out"], None),
         (["in", ".", "--title="], None),
+        (["in", "./", "--title="], None),
+        (["in", "out", "--output=.", "--title="], None),
     ],
 )
 def test_an_empty_path_is_not_the_current_folder(

@@ -165,6 +165,15 @@ def test_a_model_that_was_saved_over_a_trained_one_is_not_taken_for_it(
         assert told in capsys.readouterr().err
 
 
+def test_a_damaged_model_is_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Even one whose first bytes state a header that is longer than any file."""
+    trained_predictor(sines(), brief(), tmp_path, retrain=False, progress=False)
+    (tmp_path / "model/model.safetensors").write_bytes(b"\xff" * 100)
+    trained_predictor(sines(), brief(), tmp_path, retrain=False, progress=False)
+    assert "training again: " in capsys.readouterr().err
+    TSDiffPredictor.from_pretrained(tmp_path / "model")
+
+
 def test_an_earlier_state_stays_until_a_new_training_has_come_to_one(tmp_path: Path) -> None:
     """Of a training that is refused for its settings nothing is removed; one that begins anew does not go on."""
     with pytest.raises(typer.Exit):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from shared.errors import CheckpointError, ConfigError, DataError
 from tests.tsdiff.conftest import HORIZON, tiny_estimator
 from tests.tsdiff.faces.test_predict_df import long, silent
 from tsdiff import TSDiffPredictor
-from tsdiff.commands.common import load_job
+from tsdiff.commands.job import load_job
 from tsdiff.commands.matching import refuse_other_order
 from tsdiff.commands.options import Forecast
 from tsdiff.data import load_dataset, split
@@ -116,6 +117,37 @@ def test_categories_have_the_codes_that_the_model_was_trained_with(tmp_path):
         load_job(options, forecast_only=True)
 
 
+def test_members_refuse_series_with_other_codes_as_one_model_does():
+    whole = load_dataset(cities(["a", "b", "c"]), static=["city"])
+    estimator = tiny_estimator(steps=1, categories=(3,))
+    pool = EnsemblePredictor([estimator.train(whole, progress=False) for _ in range(2)])
+    assert pool.vocabulary == whole.vocabulary
+    assert len(list(pool.predict(whole, 2))) == 3
+    with pytest.raises(ConfigError, match=r"'city' have other codes"):
+        pool.predict(load_dataset(cities(["c"]), static=["city"]), 2)
+
+
+@pytest.mark.parametrize(("column", "room"), [("city", 10), (1, 3)])
+def test_room_for_more_categories_and_columns_that_are_called_by_numbers(tmp_path, column, room):
+    """Such models were saved and could not be loaded; series of such columns were refused after a reload."""
+    frame = cities(["a", "b", "c"]).rename(columns={"city": column})
+    whole = load_dataset(frame, static=[column])
+    tiny_estimator(steps=1, categories=(room,)).train(whole, progress=False).save_pretrained(tmp_path)
+    predictor = TSDiffPredictor.from_pretrained(tmp_path)
+    assert predictor.vocabulary == {str(column): ("a", "b", "c")}
+    later = load_dataset(frame[frame["item_id"] == "c"], static=[column], vocabulary=predictor.vocabulary)
+    assert later[0]["feat_static_cat"].tolist() == [2]
+    assert len(list(predictor.predict(later, 2))) == 1
+
+
+def test_a_model_of_more_covariates_than_its_table_had_is_loaded_without_their_names(tmp_path):
+    series = load_dataset(known()[0], dynamic=ONE)
+    more = [entry | {"feat_dynamic_real": np.tile(entry["feat_dynamic_real"], (2, 1))} for entry in series]
+    estimator = tiny_estimator(steps=1, dynamic_features=4)
+    estimator.train(replace(series, entries=more), progress=False).save_pretrained(tmp_path)
+    assert TSDiffPredictor.from_pretrained(tmp_path).covariate_names == ()
+
+
 @pytest.mark.parametrize(
     ("about", "said"),
     [
@@ -126,6 +158,7 @@ def test_categories_have_the_codes_that_the_model_was_trained_with(tmp_path):
             r"categories={'city': \['a'\]} are not the values of categories of sizes \[\]",
         ),
         ({"categories": ["a"]}, "are not the values"),
+        ({"categories": {"city": "ab"}}, "are not the values"),
     ],
 )
 def test_damaged_names_are_refused(tmp_path, about, said):

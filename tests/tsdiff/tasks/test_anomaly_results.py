@@ -12,6 +12,7 @@ import pytest
 
 from shared.errors import ConfigError
 from tsdiff import TSDiffPredictor
+from tsdiff.data.origin import Zone
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
     SeriesScores,
@@ -40,6 +41,12 @@ def days(ids: Any) -> pd.DataFrame:
 
 def scored(item: str, score: list[float]) -> SeriesScores:
     return SeriesScores(item, pd.Period("2024-01-01", freq="D"), np.zeros(len(score)), np.array(score))
+
+
+def test_scores_that_are_made_by_place_hold_what_they_did():
+    start, early = pd.Period("2024-01-01", freq="D"), np.full(2, 3.0)
+    found = SeriesScores("a", start, np.zeros(2), np.ones(2), "end", Zone(), early)
+    assert found.comparable(1).score.tolist() == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("kind", ["int64", "Int64", "category", "object", "string"])

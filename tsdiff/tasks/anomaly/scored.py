@@ -30,9 +30,9 @@ class SeriesScores:
             in no scored window, or among the first few.
         stamp: which day of their period the timestamps of the frame that was scored name.
         zone: of these.
-        labels: the ids of that frame in their own dtype, by the names of its series; None where it had none.
         early: (length,) what scores of steps before two seasons were known would be if they had been, NaN of others;
             those are smaller. None: there is no such difference.
+        labels: the ids of that frame in their own dtype, by the names of its series; None where it had none.
     """
 
     item_id: str
@@ -41,8 +41,8 @@ class SeriesScores:
     score: np.ndarray
     stamp: Stamp = "start"
     zone: Zone = field(default_factory=Zone)
-    labels: pd.Series | None = field(default=None, compare=False, repr=False)
     early: np.ndarray | None = None
+    labels: pd.Series | None = field(default=None, compare=False, repr=False)
 
     def since(self, first: int) -> SeriesScores:
         """The scores from step `first` on; of a negative one, counted from the end."""
