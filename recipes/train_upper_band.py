@@ -119,17 +119,16 @@ def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:
 
     from speech.training.upper_band import UpperBandLoss
 
-    found: dict[str, dict[str, float]] = {}
+    losses = {"error": UpperBandLoss(1.0, 0.0), "levels": UpperBandLoss(0.0, 1.0)}
+    values: dict[tuple[str, str], list[torch.Tensor]] = {}
     with torch.no_grad():
-        for title in ("enhanced", "noisy"):
-            values: dict[str, list[torch.Tensor]] = {"error": [], "levels": []}
-            for batch in held.plain():
-                gains, _ = network(batch.condition["features"])
-                gains = gains if title == "enhanced" else torch.ones_like(gains)
-                for part, loss in (("error", UpperBandLoss(1.0, 0.0)), ("levels", UpperBandLoss(0.0, 1.0))):
-                    values[part].append(loss.of_gains(gains, batch.x0, batch.condition))
-            found[title] = {part: round(float(torch.cat(each).mean()), 2) for part, each in values.items()}
-    return found
+        for batch in held.plain():
+            gains, _ = network(batch.condition["features"])
+            for title, each in (("enhanced", gains), ("noisy", torch.ones_like(gains))):
+                for part, loss in losses.items():
+                    values.setdefault((title, part), []).append(loss.of_gains(each, batch.x0, batch.condition))
+    means = {key: round(float(torch.cat(found).mean()), 2) for key, found in values.items()}
+    return {title: {part: means[title, part] for part in losses} for title in ("enhanced", "noisy")}
 
 
 if __name__ == "__main__":

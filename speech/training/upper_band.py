@@ -52,9 +52,10 @@ MIX = MixConfig(
 _REAL_HZ = 20000.0
 """Up to here the speech is as it was recorded; above, its coding has emptied the pauses."""
 
+_SATURATED = 5.0
+"""Logits of gains of −.06 dB, beyond which they hardly change."""
+
 _SPEECH_SPEED = (0.75, 1.3)
-_OPEN = 5.0
-"""Logits of gains of −.06 dB."""
 _LOWER_RATES = (22050.0, 24000.0, 32000.0, 40000.0)
 PARTS = ("speech", "noise", "common")
 """Of the power of a mixture: |s|², |n|² and 2·Re(s·n*)."""
@@ -68,22 +69,22 @@ class UpperBandLoss(Checked):
     Args:
         error, levels: their weights.
         range_db: levels this far below the recording's loudest bin count as of this.
-        open: weight of the squares of what logits exceed 5 by, of either sign. Most mixtures have little noise above 8
-            kHz, so that training first opens all gains; without this they end where they no longer change.
+        saturation: weight of the squares of what logits exceed 5 by, of either sign. Most mixtures have little noise
+            above 8 kHz, so that training first opens all gains; without this they end where they no longer change.
     """
 
     error: Finite = 0.1
     levels: Finite = 0.1
     range_db: Positive = 80.0
-    open: NonNegative = 0.1
+    saturation: NonNegative = 0.1
 
     def __call__(self, network: UpperBandNetwork, x0: Tensor, y: Tensor | None = None, **given: object) -> Tensor:
         """(batch,) of energies `x0` (batch, parts, frames, bands); `condition` as of `UpperBandSource`."""
         condition = given["condition"]
         assert isinstance(condition, dict)
         logits, _ = network.logits(condition["features"])
-        beyond = (logits.abs() - _OPEN).clamp_min(0).square().mean((1, 2))
-        return self.of_gains(network.opened(logits, condition["features"]), x0, condition) + self.open * beyond
+        beyond = (logits.abs() - _SATURATED).clamp_min(0).square().mean((1, 2))
+        return self.of_gains(network.opened(logits, condition["features"]), x0, condition) + self.saturation * beyond
 
     def of_gains(self, gains: Tensor, x0: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """(batch,) of gains (batch, frames, bands), whatever they are from."""
