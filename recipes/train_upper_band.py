@@ -119,7 +119,7 @@ def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:
 
     from speech.training.upper_band import UpperBandLoss
 
-    losses = {"error": UpperBandLoss(1.0, 0.0), "levels": UpperBandLoss(0.0, 1.0)}
+    losses = {"error": UpperBandLoss(1.0, 0.0), "levels": UpperBandLoss(0.0, 1.0, louder=1.0)}
     values: dict[tuple[str, str], list[torch.Tensor]] = {}
     with torch.no_grad():
         for batch in held.plain():

@@ -67,6 +67,9 @@ def test_the_loss_is_how_far_levels_are_apart() -> None:
     for decibels in (-12.0, 0.0, 7.0):
         found = levels_apart(wanted * 10 ** (decibels / 10), wanted, bins, loudest, 80.0)
         torch.testing.assert_close(found, torch.full((2,), abs(decibels)), atol=1e-3, rtol=0)
+        found = levels_apart(wanted * 10 ** (decibels / 10), wanted, bins, loudest, 80.0, louder=1.5)
+        weight = 1.5 if decibels > 0 else 0.5
+        torch.testing.assert_close(found, torch.full((2,), weight * abs(decibels)), atol=1e-3, rtol=0)
 
     class Known:
         def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -21,6 +21,7 @@ from speech.training.upper_band import (
     Part,
     UpperBandLoss,
     UpperBandSource,
+    levels_apart,
     of_bands,
     parted,
     with_speed,
@@ -142,3 +143,19 @@ def test_gains_that_are_all_open_or_closed_do_not_stay_so(bias: float, part: Par
     with torch.no_grad():
         logits, _ = module.denoiser.logits(batch.condition["features"])
     assert float(logits.abs().mean()) < 8
+
+
+def test_levels_that_may_be_high_or_low_end_in_their_lower_quarter() -> None:
+    decibels = torch.linspace(-20.0, 0.0, 101)
+    wanted = (10 ** (decibels / 10)).reshape(1, -1, 1).expand(1, -1, 24)
+    bins, loudest = torch.ones(1, 24), torch.ones(1)
+
+    def best(louder: float) -> float:
+        losses = [
+            levels_apart(torch.full_like(wanted, 10 ** (float(level) / 10)), wanted, bins, loudest, 80.0, louder)
+            for level in decibels
+        ]
+        return float(decibels[int(torch.cat(losses).argmin())])
+
+    assert best(1.0) == pytest.approx(-10.0, abs=0.3)
+    assert best(UpperBandLoss().louder) == pytest.approx(-15.0, abs=0.3)
