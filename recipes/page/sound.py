@@ -43,9 +43,10 @@ def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> 
     if request.model not in MODELS:
         raise ConfigError(f"model={request.model!r}: this page has {' and '.join(MODELS)}")
     rate = RATES.get(request.model)
-    upper_band: UpperBand = "follow" if rate is None else "extend"
+    model = _model("default" if request.model == PAIR else request.model)
+    upper_band: UpperBand = model.config.sampling.upper_band or "follow" if rate is None else "extend"
     enhancer = Enhancer(
-        _model("default" if request.model == PAIR else request.model),
+        model,
         device="cpu",
         mix=request.mix,
         upper_band=upper_band,
@@ -82,7 +83,7 @@ def warm() -> None:
     for name in MODELS:
         if name != PAIR:
             _model(name)
-    Enhancer(_model("default"), device="cpu", upper_band="follow").enhance(np.zeros(16000, np.float32), 16000)
+    Enhancer(_model("default"), device="cpu").enhance(np.zeros(48000, np.float32), 48000)
 
 
 def _bounded(info: AudioInfo, name: str, limits: Limits) -> AudioInfo:

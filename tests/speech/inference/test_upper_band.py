@@ -180,6 +180,26 @@ def test_it_is_for_models_at_16_khz(model: SpeechModel) -> None:
         tiny_enhancer(frontend=at_48, enhancer={"upper_band": "enhance"})
 
 
+def test_what_nobody_chose_is_left_to_the_network_of_the_default_and_follows_other_models(model: SpeechModel) -> None:
+    waveform = noise(24000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what the model's settings say needs no word
+        of_itself = Enhancer(model).enhance(waveform, 48000)
+    np.testing.assert_array_equal(of_itself, Enhancer(model, upper_band="enhance").enhance(waveform, 48000))
+    assert [Enhancer.from_pretrained(name).upper_band for name in ("default", "causal", "dereverb")] == [
+        "enhance",
+        "follow",
+        "follow",
+    ]
+
+
+def test_noise_above_8_khz_goes_where_there_is_none_below(model: SpeechModel) -> None:
+    hiss = above(noise(3 * 48000), 48000).astype(np.float32)
+    made, followed = (above(Enhancer(model, upper_band=way).enhance(hiss, 48000), 48000) for way in (None, "follow"))
+    assert level(made) < level(hiss) - 40
+    assert level(made) < level(followed)
+
+
 def test_up_to_16_khz_nothing_changes(model: SpeechModel) -> None:
     for rate in (8000, 16000):
         one, other = (Enhancer(model, upper_band=choice).enhance(noise(rate), rate) for choice in ("enhance", "follow"))
