@@ -19,12 +19,14 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.random import derive_seed
 from tsdiff.data.entries import Entry
+from tsdiff.data.named import agreed
+from tsdiff.faces.doors import told_left_out
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import ENSEMBLE
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
-from tsdiff.predictor import TSDiffPredictor, told_left_out
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import worth_of
 
@@ -79,7 +81,16 @@ class EnsemblePredictor(FrameCalls):
         Raises:
             ConfigError: in another order than others.
         """
-        return same_names(self.members)
+        return agreed(one.covariate_names for one in self.members)
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with static numbers.
+
+        Raises:
+            ConfigError: in another order than others.
+        """
+        return agreed(one.static_names for one in self.members)
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -179,19 +190,6 @@ def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredict
         seed = member.sampling.seed
         yield member.with_sampling(seed=derive_seed(seed, f"member {place}")) if seed in seen else member
         seen.add(seed)
-
-
-def same_names(predictors: Iterable[TSDiffPredictor]) -> tuple[str, ...]:
-    """The `covariate_names` of those predictors that have some.
-
-    Raises:
-        ConfigError: they differ.
-    """
-    found = sorted({one.covariate_names for one in predictors if one.covariate_names})
-    if len(found) > 1:
-        listed = " and ".join(f"({', '.join(names)})" for names in found)
-        raise ConfigError(f"the members were trained with covariates {listed}; train them with one order of columns")
-    return found[0] if found else ()
 
 
 def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:

@@ -21,12 +21,14 @@ from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.report import Report
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry
-from tsdiff.ensemble import joined, same_names
+from tsdiff.data.named import agreed
+from tsdiff.ensemble import joined
+from tsdiff.faces.doors import told_left_out
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import AUTO
-from tsdiff.predictor import TSDiffPredictor, told_left_out
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.bounds import told_bounds
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import suited
@@ -98,7 +100,12 @@ class AutoPredictor(FrameCalls):
     @property
     def covariate_names(self) -> tuple[str, ...]:
         """See `TSDiffPredictor`; of those members that were trained with covariates."""
-        return same_names(self.models)
+        return agreed(one.covariate_names for one in self.models)
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with static numbers."""
+        return agreed(one.static_names for one in self.models)
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:

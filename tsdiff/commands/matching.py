@@ -63,6 +63,7 @@ def refuse_other_order(path: str, predictor: Forecaster, series: SeriesSet) -> N
     kinds = (
         ("--dynamic", predictor.covariate_names, series.origin.dynamic),
         ("--static", tuple(predictor.vocabulary), tuple(series.vocabulary)),
+        ("--static", predictor.static_names, series.origin.reals),
     )
     for option, trained, columns in kinds:
         if not trained or not columns or columns == trained:

@@ -14,12 +14,13 @@ from tsdiff.data.columns import column_of
 from tsdiff.data.covariates import CATEGORIES, REALS
 
 
-def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]]) -> None:
+def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]], *, learning: bool = False) -> None:
     """Refuse series of a table whose categories are coded in another way than those that a model was trained on.
 
     Args:
         data: what is to be forecast; what is no `SeriesSet` of a table tells nothing.
         vocabulary: the model's; empty where it is not known.
+        learning: whether the series are to be learnt from: they may then have values after those that it knows.
 
     Raises:
         ConfigError: another one.
@@ -28,12 +29,18 @@ def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]]) -> No
     if not vocabulary or not given:
         return
     same = list(map(str, given)) == list(vocabulary)
-    if not same or any(tuple(words) != tuple(vocabulary[str(name)][: len(words)]) for name, words in given.items()):
+    if not same or any(not _coded_alike(words, vocabulary[str(name)], learning) for name, words in given.items()):
         raise ConfigError(
             f"the categories of {', '.join(map(repr, given))} have other codes than those of {', '.join(vocabulary)} "
             "that the model was trained with; read the table by load_dataset(…, static=[…], "
             "vocabulary=predictor.vocabulary)"
         )
+
+
+def _coded_alike(given: Sequence[str], known: Sequence[str], learning: bool) -> bool:
+    """Whether values have the codes of those that are known, of which the last may be absent."""
+    both = min(len(given), len(known)) if learning else len(given)
+    return tuple(given[:both]) == tuple(known[:both])
 
 
 @dataclass(frozen=True)
