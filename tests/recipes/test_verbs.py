@@ -9,6 +9,7 @@ from importlib import metadata
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
@@ -45,6 +46,14 @@ def test_the_console_command_has_every_verb():
     said = CliRunner().invoke(application(), ["--help"]).output
     for verb in (*VERBS, "diagnose", "train", "evaluate"):
         assert verb in said
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "diagnose", "train", "evaluate"])
+def test_a_help_page_speaks_of_no_option_that_the_verb_does_not_have(verb):
+    """--data told of --engine where there is none."""
+    page = typer.main.get_command(application()).commands[verb]
+    there = {name for option in page.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", CliRunner().invoke(application(), [verb, "--help"]).output)) <= there
 
 
 def test_versions_and_verbs_that_there_are_not():
