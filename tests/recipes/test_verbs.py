@@ -122,7 +122,11 @@ def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     assert future["timestamp"].min() == frame["timestamp"][late].min()
     other = recipes.run("forecast", "--data", "whole.csv", "--model", "covariates/forecast/model", *TINY)
     assert other.code == 1
-    assert "takes 1 dynamic covariates" in other.said
+    assert "takes 1 dynamic covariates, the data has 0; name the columns of a table by --dynamic" in other.said
+    for verb in ("refine", "anomaly", "synthesize"):  # told of --dynamic, which they do not take
+        other = recipes.run(verb, "--data", "whole.csv", "--model", "covariates/forecast/model", *SMALL)
+        assert other.code == 1
+        assert "the data has 0; a table has none here: give a folder that holds them, or take" in other.said
 
 
 @pytest.mark.parametrize("verb", ["forecast", "impute", "refine", "anomaly"])

@@ -112,7 +112,9 @@ class StaticColumns:
             values = column[rows]
             if (values != values[0]).any():
                 told = [values[0], values[(values != values[0]).argmax()]]
-                first, other = [self.vocabulary[name][code] for code in told] if name in self.vocabulary else told
+                first, other = [
+                    self.vocabulary[name][code] if name in self.vocabulary else float(code) for code in told
+                ]
                 raise DataError(
                     f"static column {name!r} changes within series {item!r}, from {first!r} to {other!r};"
                     " give one value a series, or use it as a dynamic feature"
