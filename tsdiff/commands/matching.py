@@ -10,6 +10,7 @@ from shared.errors import ConfigError
 from tsdiff.commands.groups import Series
 from tsdiff.data import SeriesSet
 from tsdiff.data.covariates import Layout
+from tsdiff.data.known import in_order
 from tsdiff.model.beside import AUTO
 from tsdiff.predictor import TSDiffPredictor
 
@@ -76,7 +77,7 @@ def refuse_other_order(path: str, predictor: Forecaster, series: SeriesSet) -> N
         if sorted(columns) == sorted(trained):
             wanted = " ".join(f"{option} {name}" for name in trained)
             raise ConfigError(f"{path} was trained with these covariates in another order: give {wanted}")
-        note(f"{path} was trained with the covariates {', '.join(trained)}, and takes {', '.join(columns)} for them")
+        in_order([*columns], trained)
 
 
 def known_categories(options: Series) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def by_names(
     entries, table = entries_of(dataset), table_of(dataset)
     for one in models:
         refuse_other_codes(table, one.vocabulary, learning=learning)
+        in_order([*(getattr(table, "vocabulary", None) or ())], tuple(one.vocabulary))  # other names are noted
     origin = getattr(table, "origin", None)
     if not isinstance(origin, Origin):
         return entries

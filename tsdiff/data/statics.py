@@ -23,17 +23,19 @@ def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]], *, le
         learning: whether the series are to be learnt from: they may then have values after those that it knows.
 
     Raises:
-        ConfigError: another one.
+        ConfigError: another one; not where columns of other names are coded alike.
     """
     given = getattr(data, "vocabulary", None)
     if not vocabulary or not given:
         return
-    same = list(map(str, given)) == list(vocabulary)
-    if not same or any(not _coded_alike(words, vocabulary[str(name)], learning) for name, words in given.items()):
+    names, trained = list(map(str, given)), list(vocabulary)
+    turned = names != trained and sorted(names) == sorted(trained)
+    pairs = zip(given.values(), vocabulary.values(), strict=False)
+    if turned or len(names) != len(trained) or not all(_coded_alike(*pair, learning) for pair in pairs):
         raise ConfigError(
             f"the categories of {', '.join(map(repr, given))} have other codes than those of {', '.join(vocabulary)} "
-            "that the model was trained with; read the table by load_dataset(…, static=[…], "
-            "vocabulary=predictor.vocabulary)"
+            "that the model was trained with; call the columns as they were called then, in that order, and read the "
+            "table by load_dataset(…, static=[…], vocabulary=predictor.vocabulary), which the commands do"
         )
 
 

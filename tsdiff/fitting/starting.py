@@ -34,7 +34,9 @@ def name_inputs(model: TSDiff, data: Any) -> None:
             model.static_names = origin.reals
     if isinstance(vocabulary, dict) and len(vocabulary) == len(config.categories):
         found = {str(name): tuple(words) for name, words in vocabulary.items()}
-        model.vocabulary = {name: max(words, model.vocabulary.get(name, ()), key=len) for name, words in found.items()}
+        known = model.vocabulary or found
+        pairs = zip(known.items(), found.values(), strict=True)
+        model.vocabulary = {name: max(words, more, key=len) for (name, words), more in pairs}
 
 
 def new_model(

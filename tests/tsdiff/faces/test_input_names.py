@@ -136,6 +136,23 @@ def test_a_training_that_starts_from_a_model_keeps_its_categories(tmp_path):
         predictor = later.train(series, progress=False)
         assert predictor.vocabulary == {"city": expected}
     assert len(list(predictor.predict(series, 2))) == 2  # of a value that it has learnt since
+    town = load_dataset(cities(["a", "b"]).rename(columns={"city": "town"}), static=["town"])
+    with pytest.warns(Note, match="takes 'town' for 'city'"):
+        assert later.train(town, progress=False).vocabulary == of_start
+
+
+def test_categories_of_another_column_are_taken_where_they_are_coded_alike():
+    first = cities(["a", "b"]).assign(zone=lambda all: all["item_id"].map({"a": "b", "b": "a"}))
+    predictor = tiny_estimator(steps=1, categories=(2, 2)).train(
+        load_dataset(first, static=["city", "zone"]), progress=False
+    )
+    renamed = load_dataset(first.rename(columns={"zone": "part"}), static=["city", "part"])
+    with pytest.warns(Note, match="takes 'part' for 'zone'; is that right"):
+        assert len(samples(predictor, renamed)) == 2
+    with pytest.raises(ConfigError, match="call the columns as they were called then, in that order"):
+        predictor.predict(load_dataset(first, static=["zone", "city"]))
+    with pytest.raises(ConfigError, match="'part' have other codes"):
+        predictor.predict(load_dataset(first.assign(part="c"), static=["city", "part"]))
 
 
 def test_commands_that_score_or_go_on_with_a_model_code_categories_as_it_did(tmp_path):
