@@ -19,19 +19,23 @@ from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.random import derive_seed
 from tsdiff.data.entries import Entry
-from tsdiff.faces.frames import FrameCalls
+from tsdiff.data.named import agreed, by_names
+from tsdiff.faces.doors import told_left_out
+from tsdiff.faces.gaps import GapCalls
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import ENSEMBLE
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
-from tsdiff.predictor import TSDiffPredictor, told_left_out
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.imputation import filling
+from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.tasks.suited import worth_of
 
 _MOST_MEMBERS = 1000
 
 
-class EnsemblePredictor(FrameCalls):
+class EnsemblePredictor(GapCalls):
     """Forecasts whose samples come from several models in equal shares, so that what the models disagree about widens
     the intervals (as Lakshminarayanan et al. 2017 do with densities).
 
@@ -79,7 +83,16 @@ class EnsemblePredictor(FrameCalls):
         Raises:
             ConfigError: in another order than others.
         """
-        return same_names(self.members)
+        return agreed(one.covariate_names for one in self.members)
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with static numbers.
+
+        Raises:
+            ConfigError: in another order than others.
+        """
+        return agreed(one.static_names for one in self.members)
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -116,20 +129,27 @@ class EnsemblePredictor(FrameCalls):
             ConfigError: fewer samples than members, or an unknown keyword.
             DataError: see `TSDiffPredictor.predict`.
         """
-        num_samples = checked(Count, num_samples=num_samples)
-        require(
-            num_samples >= len(self.members),
-            f"need one for each of {len(self.members)} members",
-            num_samples=num_samples,
-        )
+        counts = self._counts(num_samples)
         copies = tee(told_left_out(dataset, self.members), len(self.members))
-        made = [
-            member.predict(copy, len(part), **kwargs)
-            for member, copy, part in zip(
-                self.members, copies, np.array_split(np.arange(num_samples), len(self.members)), strict=True
-            )
-        ]
+        drawing = zip(self.members, copies, counts, strict=True)
+        made = [member.predict(copy, count, **kwargs) for member, copy, count in drawing]
         return (joined(forecasts) for forecasts in zip(*made, strict=True))
+
+    def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]:
+        """Fill the missing values of each series, see `TSDiffPredictor.impute`; draws as evenly from the members as
+        their number allows.
+
+        Raises:
+            ConfigError: fewer draws than members.
+            DataError: see `TSDiffPredictor.impute`.
+        """
+        return imputed_by(self.members, self._counts(num_samples), dataset)
+
+    def _counts(self, num_samples: int) -> list[int]:
+        """Samples of each member."""
+        num_samples, members = checked(Count, num_samples=num_samples), len(self.members)
+        require(num_samples >= members, f"need one for each of {members} members", num_samples=num_samples)
+        return [len(part) for part in np.array_split(np.arange(num_samples), members)]
 
     def serialize(self, path: str | os.PathLike[str]) -> None:
         """Write every member into a folder of its own, in `path`."""
@@ -138,6 +158,10 @@ class EnsemblePredictor(FrameCalls):
             for place, member in enumerate(self.members):
                 member.serialize(made / str(place))
             write_json(made / ENSEMBLE, {"members": len(self.members)})
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """`serialize`, for `from_pretrained`."""
+        self.serialize(path)
 
     @classmethod
     def deserialize(
@@ -181,17 +205,14 @@ def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredict
         seen.add(seed)
 
 
-def same_names(predictors: Iterable[TSDiffPredictor]) -> tuple[str, ...]:
-    """The `covariate_names` of those predictors that have some.
-
-    Raises:
-        ConfigError: they differ.
-    """
-    found = sorted({one.covariate_names for one in predictors if one.covariate_names})
-    if len(found) > 1:
-        listed = " and ".join(f"({', '.join(names)})" for names in found)
-        raise ConfigError(f"the members were trained with covariates {listed}; train them with one order of columns")
-    return found[0] if found else ()
+def imputed_by(
+    predictors: Sequence[TSDiffPredictor], counts: Sequence[int], dataset: Iterable[Entry]
+) -> Iterator[Imputation]:
+    """Gaps filled by several predictors, so many draws by each."""
+    copies = tee(by_names(dataset, predictors), len(predictors))
+    drawing = zip(predictors, copies, counts, strict=True)
+    made = [one.impute(copy, count) for one, copy, count in drawing]
+    return (filling.joined(parts) for parts in zip(*made, strict=True))
 
 
 def joined(forecasts: Sequence[SampleForecast]) -> SampleForecast:

@@ -28,6 +28,7 @@ from shared.training.timing import Pace
 from tsdiff.data import HeldBack, held_back, normalise_freq
 from tsdiff.data.entries import Entry
 from tsdiff.data.known import Names, listed, series_to_learn
+from tsdiff.data.named import by_names
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.data.unused import told_unused
 from tsdiff.evaluation.tuning import TuningGrid, tune
@@ -35,7 +36,7 @@ from tsdiff.faces.keywords import SCALINGS, as_tuple, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
 from tsdiff.fitting.options import check_options, unused
-from tsdiff.fitting.starting import name_inputs, new_model
+from tsdiff.fitting.starting import model_like, name_inputs, new_model
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
@@ -259,7 +260,8 @@ class TSDiffEstimator(Estimator):
         """
         check_options(fit_options)
         self.check_drawing(None if validation_data is None else tuning or TuningGrid())
-        entries = told_unused(training_data, unused(self.config))
+        start = [] if self.start_from is None else [model_like(self.config, self.start_from)]
+        entries = told_unused(by_names(training_data, start, learning=True), unused(self.config))
         store = training_series(entries, self.config, spool_above=spool_above, folder=folder)
         chosen = self._settled(store)
         seed, rule = chosen.training.seed, "max_steps" in self.from_data if hold_out is None else hold_out

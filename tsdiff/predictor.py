@@ -19,12 +19,11 @@ from shared.errors import ConfigError
 from shared.files.checkpoint import resolve
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
-from tsdiff.data import entries_of, normalise_freq
-from tsdiff.data.covariates import DYNAMIC
+from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry, Series, named_entries
-from tsdiff.data.statics import refuse_other_codes
-from tsdiff.data.unused import told_unused
+from tsdiff.data.named import by_names
 from tsdiff.faces.calls import ModelCalls
+from tsdiff.faces.doors import told_left_out
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import (
     read_horizon,
@@ -49,7 +48,6 @@ from tsdiff.sampling.drawing import (
     refuse_unfinite,
 )
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
@@ -90,6 +88,11 @@ class TSDiffPredictor(ModelCalls):
     def covariate_names(self) -> tuple[str, ...]:
         """The columns of a table that were its covariates in training, in their order; none where that is not known."""
         return self.model.covariate_names
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """The columns that were its static numbers in training, likewise."""
+        return self.model.static_names
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -138,7 +141,7 @@ class TSDiffPredictor(ModelCalls):
         Raises:
             DataError: see `tsdiff.windows.source.WindowSource`.
         """
-        source = WindowSource(dataset, self.model.config)
+        source = WindowSource(by_names(dataset, [self]), self.model.config)
         source.statistics = self.model.statistics
         rng = rng or np.random.default_rng(derive_seed(self.sampling.seed, "covariance"))
         self.model.statistics = replace(source.statistics, covariance=source.measure_covariance(rng, windows))
@@ -267,7 +270,8 @@ class TSDiffPredictor(ModelCalls):
             ConfigError: num_samples < 1.
             DataError: an entry without any observed value, of another frequency, or of another shape.
         """
-        entries, num_samples = told_bounds(entries_of(dataset), self.sampling), checked(Count, num_samples=num_samples)
+        num_samples = checked(Count, num_samples=num_samples)
+        entries = told_bounds(by_names(dataset, [self]), self.sampling)
         if not self.sampling.counts or self.model.config.awaits_freq:
             return self._imputations(entries, num_samples)
         plain = self.with_sampling(**PLAIN)._imputations
@@ -380,20 +384,3 @@ class TSDiffPredictor(ModelCalls):
         model = TSDiff.from_pretrained(folder, custom)
         read_names(folder, model)
         return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))
-
-
-def told_left_out(dataset: Iterable[Entry], predictors: Sequence[TSDiffPredictor]) -> Iterator[Entry]:
-    """The entries of a dataset; without covariates, which a warning tells once, where none of these takes them.
-
-    Raises:
-        ConfigError: see `refuse_other_codes`.
-    """
-    for one in predictors:
-        refuse_other_codes(dataset, one.vocabulary)
-    if not predictors or any(one.sampling.covariates or one.config.dynamic_features for one in predictors):
-        return entries_of(dataset)
-    let_in = "predictor.with_sampling(covariates=True) lets it in where it helps"
-    remedies = {DYNAMIC: f"{let_in}; it reaches to the horizon's end", PAST: let_in}
-    if any(one.config.channels > 1 for one in predictors):
-        remedies = {DYNAMIC: "TSDiffEstimator(…, dynamic_features=…) makes one that takes it"}
-    return told_unused(dataset, remedies)

@@ -17,17 +17,18 @@ Address = Annotated[
 """`--address`."""
 
 
+ENGINE = (
+    "ray: work item by item on many CPUs or machines (extra `scale`), and go on where a run was stopped; local: the "
+    "same in this process."
+)
+"""What `--engine` does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScaleOut:
     """Many machines"""
 
-    engine: Annotated[
-        Literal["local", "ray"] | None,
-        typer.Option(
-            help="ray: work item by item on many CPUs or machines (extra `scale`), and go on where a run was stopped; "
-            "local: the same in this process."
-        ),
-    ] = None
+    engine: Annotated[Literal["local", "ray"] | None, typer.Option(help=ENGINE)] = None
     address: Address = None
 
     def where(self, workers: int | None) -> Where:

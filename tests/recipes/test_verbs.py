@@ -9,6 +9,7 @@ from importlib import metadata
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
@@ -45,6 +46,14 @@ def test_the_console_command_has_every_verb():
     said = CliRunner().invoke(application(), ["--help"]).output
     for verb in (*VERBS, "diagnose", "train", "evaluate"):
         assert verb in said
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "diagnose", "train", "evaluate"])
+def test_a_help_page_speaks_of_no_option_that_the_verb_does_not_have(verb):
+    """--data told of --engine where there is none."""
+    page = typer.main.get_command(application()).commands[verb]
+    there = {name for option in page.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", CliRunner().invoke(application(), [verb, "--help"]).output)) <= there
 
 
 def test_versions_and_verbs_that_there_are_not():
@@ -113,7 +122,11 @@ def test_covariates_of_a_table_reach_the_model_and_the_future(recipes):
     assert future["timestamp"].min() == frame["timestamp"][late].min()
     other = recipes.run("forecast", "--data", "whole.csv", "--model", "covariates/forecast/model", *TINY)
     assert other.code == 1
-    assert "takes 1 dynamic covariates" in other.said
+    assert "takes 1 dynamic covariates, the data has 0; name the columns of a table by --dynamic" in other.said
+    for verb in ("refine", "anomaly", "synthesize"):  # told of --dynamic, which they do not take
+        other = recipes.run(verb, "--data", "whole.csv", "--model", "covariates/forecast/model", *SMALL)
+        assert other.code == 1
+        assert "the data has 0; a table has none here: give a folder that holds them, or take" in other.said
 
 
 @pytest.mark.parametrize("verb", ["forecast", "impute", "refine", "anomaly"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from gluonts.model.predictor import Predictor
 
@@ -67,8 +68,23 @@ def test_a_damaged_number_of_members_is_told_with_its_file(count: str, tmp_path:
         EnsemblePredictor.from_pretrained(tmp_path)
 
 
+def test_gaps_are_filled_by_the_members_draws(pair: EnsemblePredictor):
+    holed = [entry | {"target": np.where(np.arange(200) % 40 > 3, entry["target"], np.nan)} for entry in sines()]
+    found = list(pair.impute(iter(holed), 5))
+    parts = [list(one.impute(holed, n)) for one, n in zip(pair.members, (3, 2), strict=True)]
+    for made, one, two in zip(found, *parts, strict=True):
+        assert np.array_equal(made.samples, np.concatenate([one.samples, two.samples]))
+    with pytest.raises(ConfigError, match="num_samples=1"):
+        pair.impute(holed, 1)
+    frame = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=200, freq="h"), "load": holed[0]["target"]})
+    table = pair.impute_df(frame, target="load", num_samples=6, steps=2)
+    assert list(table.columns[:4]) == ["item_id", "when", "load", "imputed"]
+    assert table["imputed"].sum() == 20
+    assert table["mean"].notna().all()
+
+
 def test_it_survives_the_disk(pair: EnsemblePredictor, tmp_path: Path):
-    pair.serialize(tmp_path / "e")
+    pair.save_pretrained(tmp_path / "e")
     again = Predictor.deserialize(tmp_path / "e")
     assert isinstance(again, EnsemblePredictor)
     (one,), (two,) = (list(p.predict(sines(1), 4)) for p in (pair, again))

@@ -21,14 +21,17 @@ from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.report import Report
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry
-from tsdiff.ensemble import joined, same_names
-from tsdiff.faces.frames import FrameCalls
+from tsdiff.data.named import agreed
+from tsdiff.ensemble import imputed_by, joined
+from tsdiff.faces.doors import told_left_out
+from tsdiff.faces.gaps import GapCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import AUTO
-from tsdiff.predictor import TSDiffPredictor, told_left_out
+from tsdiff.predictor import TSDiffPredictor
 from tsdiff.sampling.bounds import told_bounds
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.tasks.suited import suited
 from tsdiff.windows.config import WindowConfig
 
@@ -45,7 +48,7 @@ class Member:
     predictor: TSDiffPredictor | Guard
 
 
-class AutoPredictor(FrameCalls):
+class AutoPredictor(GapCalls):
     """Forecasts whose paths come from several forecasters by their shares.
 
     Each path is one of a single member, so that its steps belong together as that member has them.
@@ -98,7 +101,12 @@ class AutoPredictor(FrameCalls):
     @property
     def covariate_names(self) -> tuple[str, ...]:
         """See `TSDiffPredictor`; of those members that were trained with covariates."""
-        return same_names(self.models)
+        return agreed(one.covariate_names for one in self.models)
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with static numbers."""
+        return agreed(one.static_names for one in self.models)
 
     @property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
@@ -163,6 +171,25 @@ class AutoPredictor(FrameCalls):
         copies = tee(told_left_out(dataset, takers), len(drawing))
         made = [self._drawn(one.predictor, copy, n) for (one, n), copy in zip(drawing, copies, strict=True)]
         return (joined(forecasts) for forecasts in zip(*made, strict=True))
+
+    def impute(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[Imputation]:
+        """Fill the missing values of each series, see `TSDiffPredictor.impute`; draws are of the models alone, by their
+        shares, for simple forecasters fill no gaps.
+
+        Raises:
+            ConfigError: num_samples < 1, or no member is a model.
+            DataError: see `TSDiffPredictor.impute`.
+        """
+        filling = [(one.predictor, one.share) for one in self.members if isinstance(one.predictor, TSDiffPredictor)]
+        if not filling:
+            names = " and ".join(one.name for one in self.members)
+            raise ConfigError(
+                f"{names} fill no gaps; take TSDiffPredictor.from_pretrained('default').impute_df(df), or, of entries, "
+                "its adapted(freq, prediction_length).impute(dataset)"
+            )
+        counts = apportioned([share for _, share in filling], checked(Count, num_samples=num_samples))
+        drawing = [(one, count) for (one, _), count in zip(filling, counts, strict=True) if count]
+        return imputed_by([one for one, _ in drawing], [count for _, count in drawing], dataset)
 
     def _drawn(self, one: TSDiffPredictor | Guard, dataset: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
         if isinstance(one, TSDiffPredictor):

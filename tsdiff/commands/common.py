@@ -160,6 +160,6 @@ def _fitting(path: str, predictor: F, job: Job) -> F:
             f"{path} forecasts {predictor.prediction_length} steps of {predictor.freq!r}, the data asks for "
             f"{job.prediction_length} of {job.series.freq!r}; train a model for them, or change --prediction-length"
         )
-    match_features(path, predictor, job.series.layout)
+    match_features(path, predictor, job.series.layout, job.named)
     refuse_other_order(path, predictor, job.series)
     return predictor.with_horizon(job.prediction_length)

@@ -52,7 +52,7 @@ def main(options: Evaluate) -> None:
     prepare(experiment.hardware.threads)
     claim_output(output)
     sampling = changed_sampling(options.changes or (), experiment) if models else {}
-    data = read_data(experiment)
+    data = read_data(experiment, models[0] if models else None)
     scored = []
     found = _given(models, experiment, data, sampling) if models else None
     for made in found or trained(experiment, data, output, options.retrain):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from typer import Option
 
 from shared.checks import Count
 from shared.console.options import Device, Options, Retrain
 from shared.errors import ConfigError
-from shared.scale.options import ScaleOut
+from shared.scale.options import ENGINE, ScaleOut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Series:
         Path | None,
         Option(
             help="Table (CSV, Parquet, Feather; a row a value, or a column a series), folder in GluonTS's layout, or "
-            "name of a GluonTS set; with --engine a folder of Parquet files, or its address; default: embedded data.",
+            "name of a GluonTS set; default: embedded data.",
         ),
     ] = None
     freq: Annotated[str | None, Option(help="Frequency of the series (h, D, W, M, 15min, …); found if left out.")] = (
@@ -203,6 +203,10 @@ class Values:
 class Scaled(ScaleOut):
     """Many machines"""
 
+    engine: Annotated[
+        Literal["local", "ray"] | None,
+        Option(help=f"{ENGINE} --data is then a folder of Parquet files, or its address."),
+    ] = None
     workers: Annotated[int | None, Option(help="Processes of --engine ray [one a CPU, or a GPU with cuda].", min=1)] = (
         None
     )

@@ -12,7 +12,7 @@ from shared.checks import Count, checked
 from shared.console.command import note
 from shared.errors import ConfigError, DataError
 from tsdiff.commands.groups import Covariates, Model, Series, Untrained
-from tsdiff.commands.matching import known_categories, saved_forecaster
+from tsdiff.commands.matching import OF_COLUMNS, known_categories, saved_forecaster
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
 from tsdiff.data import (
     EMBEDDED,
@@ -43,6 +43,7 @@ class Job:
         embedded: whether the series are those that ship with the package, which the bundled model was trained on.
         model: to use instead of training, a folder or name: the one that the user chose, or the bundled one where the
             series hold too few values to train on.
+        named: options of the verb that name columns of dynamic and of static features; None where it has none.
     """
 
     series: SeriesSet
@@ -50,6 +51,7 @@ class Job:
     prediction_length: int
     embedded: bool = False
     model: str | None = None
+    named: tuple[str, str] | None = OF_COLUMNS
 
 
 def load_job(
@@ -108,7 +110,8 @@ def load_job(
     if work:
         for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
             note(line)
-    return Job(series, split, horizon, options.data is None, model)
+    named = OF_COLUMNS if isinstance(options, Covariates) else None
+    return Job(series, split, horizon, options.data is None, model, named)
 
 
 def _embedded(options: Series) -> SeriesSet:

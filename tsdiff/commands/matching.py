@@ -10,6 +10,7 @@ from shared.errors import ConfigError
 from tsdiff.commands.groups import Series
 from tsdiff.data import SeriesSet
 from tsdiff.data.covariates import Layout
+from tsdiff.data.known import in_order
 from tsdiff.model.beside import AUTO
 from tsdiff.predictor import TSDiffPredictor
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 Forecaster: TypeAlias = "TSDiffPredictor | AutoPredictor"
 
 
+OF_COLUMNS = ("--dynamic", "--static")
+"""The options by which most verbs name columns of dynamic and of static features."""
+
+
 def match_features(
-    path: str, predictor: Forecaster, layout: Layout, options: tuple[str, str] = ("--dynamic", "--static")
+    path: str, predictor: Forecaster, layout: Layout, options: tuple[str, str] | None = OF_COLUMNS
 ) -> None:
     """Refuse a model that takes other features than the data has; those that it takes none of are left out, and said.
 
@@ -28,9 +33,9 @@ def match_features(
         path: of the model.
         predictor: the model.
         layout: of the data.
-        options: by which the command line names columns of dynamic and of static features.
+        options: by which the command line names columns of dynamic and of static features; None where it does not.
     """
-    config, (dynamic, static) = predictor.config, options
+    config, (dynamic, static) = predictor.config, options or ("", "")
     kinds = (
         ("dynamic covariates", config.dynamic_features, layout.dynamic, dynamic),
         ("static categories", len(config.categories), layout.categories, static),
@@ -38,9 +43,10 @@ def match_features(
     )
     for kind, takes, has, option in kinds:
         if takes and takes != has:
+            named = f"name the columns of a table by {option}, give" if option else "a table has none here: give"
             raise ConfigError(
-                f"{path} takes {takes} {kind}, the data has {has}; name the columns of a table by {option}, give a "
-                "folder that holds them, or take another model"
+                f"{path} takes {takes} {kind}, the data has {has}; {named} a folder that holds them, or take another "
+                "model"
             )
     unused = [
         f"{has} {kind}"
@@ -63,6 +69,7 @@ def refuse_other_order(path: str, predictor: Forecaster, series: SeriesSet) -> N
     kinds = (
         ("--dynamic", predictor.covariate_names, series.origin.dynamic),
         ("--static", tuple(predictor.vocabulary), tuple(series.vocabulary)),
+        ("--static", predictor.static_names, series.origin.reals),
     )
     for option, trained, columns in kinds:
         if not trained or not columns or columns == trained:
@@ -70,7 +77,7 @@ def refuse_other_order(path: str, predictor: Forecaster, series: SeriesSet) -> N
         if sorted(columns) == sorted(trained):
             wanted = " ".join(f"{option} {name}" for name in trained)
             raise ConfigError(f"{path} was trained with these covariates in another order: give {wanted}")
-        note(f"{path} was trained with the covariates {', '.join(trained)}, and takes {', '.join(columns)} for them")
+        in_order([*columns], trained)
 
 
 def known_categories(options: Series) -> dict[str, Any]:

@@ -48,9 +48,12 @@ def experiment_of(options: ExperimentOptions) -> Experiment:
     return experiment
 
 
-def read_data(experiment: Experiment) -> ExperimentData:
-    """The data, and what was repaired or left out of it said."""
-    data = load_experiment_data(experiment.data)
+def read_data(experiment: Experiment, model: str | None = None) -> ExperimentData:
+    """The data, static categories coded as those of a trained model, if one is named or the training starts from one;
+    and what was repaired or left out of it said."""
+    model, settings = model or experiment.start_from, experiment.data
+    known = TSDiffPredictor.from_pretrained(model).vocabulary if model and settings.static else None
+    data = load_experiment_data(settings, known)
     for line in data.series.remarks(data.split.skipped):
         note(line)
     return data

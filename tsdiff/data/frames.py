@@ -175,6 +175,7 @@ def series_from_frame(
         zone=zone,
         ahead=_known_ahead(frame, used, len(targets), {item_id, name, *targets, *dynamic, *static}),
         dynamic=tuple(map(str, dynamic)),
+        reals=tuple(map(str, statics.reals)),
     )
     return SeriesSet(entries, grid, notes, skipped, side, statics.vocabulary, origin)
 

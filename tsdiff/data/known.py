@@ -214,6 +214,7 @@ def with_covariates(
     future_df: pd.DataFrame | None = None,
     steps: int = 0,
     past: bool = False,
+    learnt: bool = False,
 ) -> SeriesSet:
     """Series with their covariates as feat_dynamic_real (columns, length + steps), NaN where missing in the past.
 
@@ -229,6 +230,8 @@ def with_covariates(
             all series.
         steps: that are needed.
         past: whether nothing is to be known of their future.
+        learnt: whether they are for a model that was trained with them: what is missing of the past, from where they
+            begin, is put on straight lines all the same.
 
     Infinite values are missing, which is said, as is a covariate without a value in the past of a series.
 
@@ -272,7 +275,7 @@ def with_covariates(
                 with quiet():
                     whole_range = pd.period_range(entry["start"], periods=features.shape[1], freq=series.freq)
                 missing.setdefault(column, {})[entry["item_id"]] = whole_range[features.shape[1] - steps :][row]
-        if future_df is None and not past:
+        if (learnt or future_df is None) and not past and not gaps.any():
             features, found_missing = completed(features, entry["item_id"], columns, begun=True)
             repaired += found_missing
         entries.append({**entry, DYNAMIC: features})

@@ -74,6 +74,7 @@ class Origin:
         zone: Of its timestamps.
         ahead: Its columns of numbers that nothing was made of, and that are known in the rows after the last values.
         dynamic: Its columns of covariates, in the order of feat_dynamic_real's rows.
+        reals: Its static columns of numbers, in the order of feat_static_real.
     """
 
     item_id: str = "item_id"
@@ -83,6 +84,7 @@ class Origin:
     zone: Zone = field(default_factory=Zone)
     ahead: tuple[str, ...] = field(default=(), compare=False)
     dynamic: tuple[str, ...] = field(default=(), compare=False)
+    reals: tuple[str, ...] = field(default=(), compare=False)
 
     def restored(self, frame: pd.DataFrame, times: Sequence[str] = ("timestamp",)) -> pd.DataFrame:
         """A table of results in the terms of the source.

@@ -14,26 +14,35 @@ from tsdiff.data.columns import column_of
 from tsdiff.data.covariates import CATEGORIES, REALS
 
 
-def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]]) -> None:
+def refuse_other_codes(data: Any, vocabulary: Mapping[str, Sequence[str]], *, learning: bool = False) -> None:
     """Refuse series of a table whose categories are coded in another way than those that a model was trained on.
 
     Args:
         data: what is to be forecast; what is no `SeriesSet` of a table tells nothing.
         vocabulary: the model's; empty where it is not known.
+        learning: whether the series are to be learnt from: they may then have values after those that it knows.
 
     Raises:
-        ConfigError: another one.
+        ConfigError: another one; not where columns of other names are coded alike.
     """
     given = getattr(data, "vocabulary", None)
     if not vocabulary or not given:
         return
-    same = list(map(str, given)) == list(vocabulary)
-    if not same or any(tuple(words) != tuple(vocabulary[str(name)][: len(words)]) for name, words in given.items()):
+    names, trained = list(map(str, given)), list(vocabulary)
+    turned = names != trained and sorted(names) == sorted(trained)
+    pairs = zip(given.values(), vocabulary.values(), strict=False)
+    if turned or len(names) != len(trained) or not all(_coded_alike(*pair, learning) for pair in pairs):
         raise ConfigError(
             f"the categories of {', '.join(map(repr, given))} have other codes than those of {', '.join(vocabulary)} "
-            "that the model was trained with; read the table by load_dataset(…, static=[…], "
-            "vocabulary=predictor.vocabulary)"
+            "that the model was trained with; call the columns as they were called then, in that order, and read the "
+            "table by load_dataset(…, static=[…], vocabulary=predictor.vocabulary), which the commands do"
         )
+
+
+def _coded_alike(given: Sequence[str], known: Sequence[str], learning: bool) -> bool:
+    """Whether values have the codes of those that are known, of which the last may be absent."""
+    both = min(len(given), len(known)) if learning else len(given)
+    return tuple(given[:both]) == tuple(known[:both])
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,9 @@ class StaticColumns:
             values = column[rows]
             if (values != values[0]).any():
                 told = [values[0], values[(values != values[0]).argmax()]]
-                first, other = [self.vocabulary[name][code] for code in told] if name in self.vocabulary else told
+                first, other = [
+                    self.vocabulary[name][code] if name in self.vocabulary else float(code) for code in told
+                ]
                 raise DataError(
                     f"static column {name!r} changes within series {item!r}, from {first!r} to {other!r};"
                     " give one value a series, or use it as a dynamic feature"

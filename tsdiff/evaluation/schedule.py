@@ -17,6 +17,7 @@ from shared.samplers import Exponential
 from shared.samplers.gaussian import knowing
 from shared.samplers.search import SearchedGrid, search_grid
 from tsdiff.data.entries import named_entries
+from tsdiff.data.named import by_names
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.drawing import guidance_of, quantile_levels
 from tsdiff.sampling.gaussian import guided_law
@@ -109,7 +110,7 @@ def _draws(
 ) -> tuple[Windows, list[torch.Generator]]:
     """The windows after each series' end, each `draws` times, and a generator for every one."""
     places = []
-    for name, entry in named_entries(dataset):
+    for name, entry in named_entries(by_names(dataset, [model])):
         places.append(
             forecast_place(observed_series(entry, model.config, name, model.config.prediction_length), model.config)
         )

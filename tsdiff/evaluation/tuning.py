@@ -23,6 +23,7 @@ from shared.errors import DataError
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
 from tsdiff.data.entries import Entry, counted
+from tsdiff.data.named import by_names
 from tsdiff.evaluation.metrics import Metrics, evaluate
 from tsdiff.sampling.settings import Energy, Sampling, SamplingMethod
 
@@ -204,6 +205,9 @@ def tune(
     checked(Count, windows=windows, num_samples=num_samples, max_series=max_series)
     told = getattr(getattr(predictor, "config", None), "conditional", False)  # the past, instead of being guided by it
     settings = (grid or TuningGrid()).settings(predictor.sampling, guided=not told)
+    known: Any = predictor
+    if hasattr(known, "vocabulary") and not isinstance(dataset, SeriesStore):  # a store knows no names
+        dataset = by_names(dataset, [known])
     pairs = list(_validation(dataset, predictor.prediction_length, windows, max_series, seed))
     trials = [
         _try(predictor, setting, pairs, num_samples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,8 +124,14 @@ class ExperimentData:
     prediction_length: int
 
 
-def load_experiment_data(settings: DataSettings) -> ExperimentData:
+def load_experiment_data(
+    settings: DataSettings, vocabulary: Mapping[str, Sequence[str]] | None = None
+) -> ExperimentData:
     """Read and split the data of an experiment.
+
+    Args:
+        settings: which, and what is held out.
+        vocabulary: what the codes of a table's static categories stand for, see `load_dataset`.
 
     Raises:
         ConfigError: prediction_length is neither given nor known, or does not fit a known set.
@@ -158,6 +164,7 @@ def load_experiment_data(settings: DataSettings) -> ExperimentData:
             timestamp=settings.timestamp,
             dynamic=settings.dynamic,
             static=settings.static,
+            vocabulary=vocabulary,
             folder=settings.folder,
         )
     parts = split(series, horizon, windows or 1)

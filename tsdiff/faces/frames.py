@@ -278,7 +278,8 @@ class FrameCalls(JointCalls):
                 raise ConfigError("past_covariates: this model was trained with other covariates; leave them out")
             series = _with_past(series, with_covariates(series, df, names, past, past=True))
         if columns:
-            series = with_covariates(series, df, names, columns, future_df, 0 if future_df is None else steps)
+            ahead, learnt = 0 if future_df is None else steps, config.dynamic_features > 0
+            series = with_covariates(series, df, names, columns, future_df, ahead, learnt=learnt)
         self._check_covariates(len(columns), steps)
         series.refuse_beyond(steps)
         if future_df is not None and not config.dynamic_features:
@@ -301,7 +302,8 @@ class FrameCalls(JointCalls):
         return self.adapted(freq, steps) if self.config.awaits_freq else self.with_horizon(steps)
 
     def _check_covariates(self, count: int, steps: int) -> None:
-        config = self.config
+        config, trained = self.config, ", ".join(self.covariate_names)
+        names = trained and f", where it was trained with {trained}"
         if config.channels > 1 or config.static_features or config.categories:
             raise ConfigError(
                 "this model forecasts several channels or takes static covariates, which a frame does not tell; call "
@@ -309,8 +311,8 @@ class FrameCalls(JointCalls):
             )
         if config.dynamic_features and config.dynamic_features != count:
             raise ConfigError(
-                f"this model takes {config.dynamic_features} covariates, and {count} are given; give their future in "
-                "future_df, and their past in df"
+                f"this model takes {config.dynamic_features} covariates, and {count} are given{names}; give their "
+                "future in future_df, and their past in df; cross_validation_df takes their columns as covariates=[…]"
             )
         if config.dynamic_features and steps > self.prediction_length:
             raise ConfigError(

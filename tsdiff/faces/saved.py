@@ -40,6 +40,8 @@ def write_settings(folder: Path, sampling: Sampling, prediction_length: int, mod
     about: dict[str, Any] = {"prediction_length": prediction_length}
     if model is not None and model.covariate_names:
         about["covariates"] = model.covariate_names
+    if model is not None and model.static_names:
+        about["numbers"] = model.static_names
     if model is not None and model.vocabulary:
         about["categories"] = model.vocabulary
     write_json(folder / HORIZON, about)
@@ -97,13 +99,14 @@ def read_names(folder: Path, model: TSDiff) -> None:
     """
     path = folder / HORIZON
     about = _read(path) if path.is_file() else {}
-    covariates, categories = about.get("covariates", []), about.get("categories", {})
-    count, sizes = model.config.dynamic_features, model.config.categories
-    if not _texts(covariates) or len(covariates) not in (0, count):
-        raise CheckpointError(
-            f"{path}: covariates={covariates!r} are not the names of the {count} that the model takes; delete them, "
-            "and their order is not checked"
-        )
+    config, categories = model.config, about.get("categories", {})
+    for key, count in (("covariates", config.dynamic_features), ("numbers", config.static_features)):
+        if not _texts(names := about.get(key, [])) or len(names) not in (0, count):
+            raise CheckpointError(
+                f"{path}: {key}={names!r} are not the names of the {count} that the model takes; delete them, and "
+                "their order is not checked"
+            )
+    sizes = config.categories
     known = isinstance(categories, dict) and all(_texts(words) for words in categories.values())
     met = known and len(categories) in (0, len(sizes))  # a model may have room for more values than its table had
     if not met or any(len(words) > size for words, size in zip(categories.values(), sizes, strict=False)):
@@ -111,7 +114,7 @@ def read_names(folder: Path, model: TSDiff) -> None:
             f"{path}: categories={categories!r} are not the values of categories of sizes {list(sizes)}, which the "
             "model takes; delete them, and codes are not checked"
         )
-    model.covariate_names = tuple(covariates)
+    model.covariate_names, model.static_names = tuple(about.get("covariates", ())), tuple(about.get("numbers", ()))
     model.vocabulary = {name: tuple(words) for name, words in categories.items()}
 
 

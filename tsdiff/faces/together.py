@@ -15,9 +15,10 @@ from shared.checks import Level, checked
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.random import derive_seed
-from tsdiff.data import candidate_seasons, entries_of
+from tsdiff.data import candidate_seasons
 from tsdiff.data.clocks import tell_changes
 from tsdiff.data.entries import Entry, named_entries, target_of
+from tsdiff.data.named import by_names
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.suited import decided
@@ -58,7 +59,7 @@ class JointCalls(Predictor):
         """
         if self.config.channels > 1:
             raise ConfigError(f"this model draws its {self.config.channels} channels together already: use predict")
-        for name, entry in named_entries(entries_of(dataset)):
+        for name, entry in named_entries(by_names(dataset, [self])):
             target = target_of(entry, name)
             if target.ndim != 2:
                 raise DataError(f"series {name!r} has a target of shape {target.shape}; give (channels, length)")

@@ -9,23 +9,34 @@ import numpy as np
 import torch
 
 from shared.errors import ConfigError
+from shared.files.checkpoint import resolve
 from shared.flow_maps import FlowMapSetting
 from shared.flow_maps.start import apart, as_map, check_map, start_map
 from shared.random import derive_seed
+from tsdiff.data.named import table_of
 from tsdiff.data.origin import Origin
+from tsdiff.faces.saved import read_names
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.model.model import TSDiff
+from tsdiff.model.model import BUNDLED, FORMAT, TSDiff
 from tsdiff.windows.source import WindowSource
 
 
 def name_inputs(model: TSDiff, data: Any) -> None:
     """Tell a model what the table that its series came from, if it was one, called covariates and categories; not where
-    the series have others besides, which were added to them."""
-    origin, vocabulary = getattr(data, "origin", None), getattr(data, "vocabulary", None)
-    if isinstance(origin, Origin) and len(origin.dynamic) == model.config.dynamic_features:
-        model.covariate_names = origin.dynamic
-    if isinstance(vocabulary, dict) and len(vocabulary) == len(model.config.categories):
-        model.vocabulary = {str(name): tuple(words) for name, words in vocabulary.items()}
+    the series have others besides, which were added to them. What it knows already, as of the model that its training
+    started from, stays, and values after those that it knows are added."""
+    table, config = table_of(data), model.config
+    origin, vocabulary = getattr(table, "origin", None), getattr(table, "vocabulary", None)
+    if isinstance(origin, Origin):
+        if not model.covariate_names and len(origin.dynamic) == config.dynamic_features:
+            model.covariate_names = origin.dynamic
+        if not model.static_names and len(origin.reals) == config.static_features:
+            model.static_names = origin.reals
+    if isinstance(vocabulary, dict) and len(vocabulary) == len(config.categories):
+        found = {str(name): tuple(words) for name, words in vocabulary.items()}
+        known = model.vocabulary or found
+        pairs = zip(known.items(), found.values(), strict=True)
+        model.vocabulary = {name: max(words, more, key=len) for (name, words), more in pairs}
 
 
 def new_model(
@@ -43,7 +54,7 @@ def new_model(
         ConfigError: `start_from` is of other settings.
     """
     source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
-    start = None if start_from is None else _model_like(config, start_from)
+    start = None if start_from is None else model_like(config, start_from)
     if start is not None:
         source.statistics = start.statistics
     with torch.random.fork_rng(devices=[]):
@@ -51,13 +62,22 @@ def new_model(
         model = TSDiff(config, source.statistics)
     if start is not None:
         start_map(model, start.state_dict())
+        model.covariate_names, model.static_names = start.covariate_names, start.static_names
+        model.vocabulary = dict(start.vocabulary)
     check_map(model.denoiser, flow_map)
     return model
 
 
-def _model_like(config: TSDiffConfig, name: str) -> TSDiff:
+def model_like(config: TSDiffConfig, name: str) -> TSDiff:
+    """The model of that name, bundled or a folder, and what it knows of its inputs' names.
+
+    Raises:
+        ConfigError: it is of other settings.
+    """
     backbone: Any = config.backbone
-    found = TSDiff.from_pretrained(name, (type(backbone), type(config.sde)))
+    folder = resolve(name, BUNDLED, FORMAT)
+    found = TSDiff.from_pretrained(folder, (type(backbone), type(config.sde)))
+    read_names(folder, found)
     saved = found.config
     if getattr(backbone, "span", False):
         saved = replace(saved, backbone=as_map(saved.backbone))

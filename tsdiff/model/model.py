@@ -68,6 +68,7 @@ class TSDiff(ShortName, nn.Module):
             one; None for the bundled one.
         covariate_names: of the columns of a table that its dynamic features were in training, in their order; empty
             where that is not known.
+        static_names: of the columns that its static numbers were, likewise.
         vocabulary: the values that the codes 0, 1, … of its static categories stood for, by column; empty where that is
             not known.
     """
@@ -84,6 +85,7 @@ class TSDiff(ShortName, nn.Module):
         self.denoiser = Denoiser(Network(config), self.sde, config.output)
         self.weighing: Weighing | None = None
         self.covariate_names: tuple[str, ...] = ()
+        self.static_names: tuple[str, ...] = ()
         self.vocabulary: dict[str, tuple[str, ...]] = {}
         features = config.static_features + config.dynamic_features
         self.register_buffer("statistics_values", torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
@@ -94,6 +96,10 @@ class TSDiff(ShortName, nn.Module):
         self.register_buffer("covariance_variances", torch.zeros(min(RANK, size) + 1, dtype=torch.float64))
         if statistics is not None:
             self.statistics = statistics
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a model that was pickled before it was told what its inputs are called, these names are not known."""
+        super().__setstate__({"covariate_names": (), "static_names": (), "vocabulary": {}, **state})
 
     @property
     def statistics(self) -> Statistics:

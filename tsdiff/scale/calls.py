@@ -18,8 +18,9 @@ from shared.scale.places import Folder, folder_of
 from shared.scale.run import Where
 from shared.scale.units import named_for_workers
 from tsdiff.data import normalise_freq
-from tsdiff.data.entries import Entry, entries_of, named_entries
+from tsdiff.data.entries import Entry, named_entries
 from tsdiff.data.known import Names, listed, unused_columns
+from tsdiff.data.named import by_names
 from tsdiff.data.tables import UNREADABLE
 from tsdiff.evaluation.metrics import TABLE_LEVELS
 from tsdiff.model.model import BUNDLED
@@ -182,7 +183,7 @@ class _Job:
         else:
             if future is not None or past:
                 raise ConfigError("future and past_covariates are of Parquet; entries have feat_dynamic_real")
-            entries = entries_of(data)
+            entries = by_names(data, [predictor])
             head = list(islice(entries, 1))
             names, self._units = None, partial(entry_units, chain(head, entries))
             first = partial(dict, ((name, {**entry, "item_id": name}) for name, entry in named_entries(head)))

@@ -12,6 +12,7 @@ from shared.checks import Count, checked
 from shared.diagnostics import Diagnosis, DiagnosisSettings, diagnose
 from shared.errors import ConfigError, DataError
 from tsdiff.data.entries import Entry, Series
+from tsdiff.data.named import by_names
 from tsdiff.model.model import TSDiff
 from tsdiff.windows.conditioning import Place, Windows
 from tsdiff.windows.series import trainable_series
@@ -47,7 +48,7 @@ def diagnose_model(
     if not isinstance(model, TSDiff):
         raise ConfigError(f"model={model!r}: need a TSDiff, such as a predictor's .model")
     config = model.config
-    series = list(islice(trainable_series(dataset, config), _MOST_SERIES))
+    series = list(islice(trainable_series(by_names(dataset, [model]), config), _MOST_SERIES))
     if not series:
         raise DataError("no series holds an observed value; give some to take windows from")
     places = _places(series, config.length, checked(Count, windows=windows))

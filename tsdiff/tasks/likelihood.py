@@ -32,6 +32,7 @@ from shared.random import make_generator, randn
 from shared.sde import SDE
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.frequency import shifted
+from tsdiff.data.named import by_names
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.drawing import for_each_draw
@@ -160,7 +161,8 @@ def window_log_likelihoods(
     """
     settings = settings or LikelihoodSettings()
     refuse_conditional(model)
-    read = (observed_series(entry, model.config, name) for name, entry in named_entries(dataset))
+    named = named_entries(by_names(dataset, [model]))
+    read = (observed_series(entry, model.config, name) for name, entry in named)
     return (series_likelihoods(model, series, settings) for series in read)
 
 

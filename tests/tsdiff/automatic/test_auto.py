@@ -215,6 +215,24 @@ def test_a_path_is_one_of_a_single_member():
     np.testing.assert_array_equal(made.samples, np.concatenate(parts))
 
 
+def test_gaps_are_filled_by_the_models_alone(model):
+    """There was no such call, where the other forecasters of frames have it."""
+    holed = weekly().assign(y=lambda all: all["y"].where(np.arange(len(all)) % 30 > 2))
+    one = model.adapted("D", H)
+    pool = AutoPredictor(
+        [Member("naive", 0.5, Guard("naive", "D", H)), Member("one", 0.4, one), Member("other", 0.1, one)]
+    )
+    table = pool.impute_df(holed, num_samples=10, seed=1)
+    assert table["unique_id"].unique().tolist() == [0, 1, 2]
+    assert table["imputed"].sum() == holed["y"].isna().sum()
+    parts = [list(one.impute(load_dataset(holed, target="y"), n)) for n in (8, 2)]
+    for made, first, second in zip(pool.impute(load_dataset(holed, target="y"), 10), *parts, strict=True):
+        np.testing.assert_array_equal(made.samples, np.concatenate([first.samples, second.samples]))
+    alone = AutoPredictor([Member("naive", 1.0, Guard("naive", "D", H))])
+    with pytest.raises(ConfigError, match=r"naive fill no gaps; take .*impute_df\(df\)"):
+        alone.impute_df(holed)
+
+
 def test_what_cannot_be_is_refused(model, tmp_path: Path):
     entry = {"start": pd.Period("2024-01-01", "D"), "target": np.ones((2, 90))}
     with pytest.raises(ConfigError, match="channels"):

@@ -104,6 +104,7 @@ def test_a_vocabulary_codes_another_table_alike():
         ({}, {"static": ["town"]}, "no column 'town'"),
         ({"city": [None] + ["x"] * 15}, {"static": ["city"]}, "'city' is missing in row 0"),
         ({"city": ["x", "y"] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 'x' to 'y'"),
+        ({"city": [1.5, 2] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 1.5 to 2.0;"),
         ({"city": ["y", "x"] * 8}, {"static": ["city"]}, "'city' changes within series 'a', from 'y' to 'x'"),
         ({"size": np.inf}, {"static": ["size"]}, "'size' holds infinities"),
         ({"price": np.nan}, {"dynamic": ["price"]}, "'a': covariate 'price' holds no value"),

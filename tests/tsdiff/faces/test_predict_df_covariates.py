@@ -180,5 +180,23 @@ def test_a_model_trained_with_covariates_takes_those_of_frames():
         predictor.cross_validation_df(past, covariates=["promotion"], prediction_length=HORIZON + 1)
     with pytest.raises(ConfigError, match="takes 1 covariates, and 0"):
         predictor.predict_df(past)
+    with pytest.raises(ConfigError, match=r"trained with promotion; .*cross_validation_df takes .*covariates=\[…\]"):
+        predictor.cross_validation_df(past)
     with pytest.raises(ConfigError, match="covariates for dynamic_features=1"):
         estimator.fit(past)
+
+
+def test_gaps_of_covariates_are_named_once_where_a_model_was_trained_with_them():
+    """Each series had a note of its own, by a row of feat_dynamic_real, which a frame does not have."""
+    stamps = pd.date_range("2024-01-01", periods=60 + HORIZON, freq="h")
+    frame = pd.concat([pd.DataFrame({"item_id": name, "timestamp": stamps}) for name in "abcdef"], ignore_index=True)
+    frame["target"], frame["price"] = 5 + np.sin(frame.index.to_numpy()), (frame.index.to_numpy() % 7).astype(float)
+    past, future = frame[frame["timestamp"] < stamps[60]], frame[frame["timestamp"] >= stamps[60]]
+    predictor = tiny_estimator(steps=1, dynamic_features=1).fit(past, covariates="price", progress=False)
+    holed = past.assign(price=past["price"].where(past["timestamp"].dt.hour != 5))
+    with pytest.warns(Note) as told:
+        made = predictor.predict_df(holed, future.drop(columns="target"), num_samples=2)
+    (note,) = [str(one.message) for one in told if "straight lines" in str(one.message)]
+    assert note.startswith("series 'a': covariate 'price' misses 3 of 68 values")
+    assert "and 5 more alike" in note
+    assert made["mean"].notna().all()

@@ -15,6 +15,7 @@ from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
+from tsdiff.data.named import by_names
 from tsdiff.model.model import TSDiff
 from tsdiff.tasks.anomaly.forecasts import ForecastScoring, forecast_scores
 from tsdiff.tasks.anomaly.scored import SeriesScores as SeriesScores
@@ -123,7 +124,8 @@ def anomaly_scores(
         entries, dated = series, {"stamp": series.stamp, "zone": origin.zone, "labels": origin.labels}
     else:
         entries = [dict(data)] if isinstance(data, Mapping) else data
-    read = (observed_series(entry, model.config, name) for name, entry in named_entries(entries))
+    named = named_entries(by_names(entries, [model]))
+    read = (observed_series(entry, model.config, name) for name, entry in named)
     results = [replace(_scores(model, series, settings), **dated) for series in read]
     if not any(np.isfinite(result.score).any() for result in results):
         raise DataError(f"none of {len(results)} series could be scored: {_why_none(model, settings)}")

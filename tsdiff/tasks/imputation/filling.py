@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -91,6 +91,11 @@ class Imputation:
             times = pd.period_range(self.start, periods=length, freq=self.start.freq)
             made.insert(1, "timestamp", times.append([times] * (channels - 1)))
         return made
+
+
+def joined(made: Sequence[Imputation]) -> Imputation:
+    """One of the draws of several of the same series, in their order."""
+    return replace(made[0], samples=np.concatenate([one.samples for one in made]))
 
 
 class _Filling:

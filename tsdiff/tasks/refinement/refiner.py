@@ -23,6 +23,7 @@ from shared.samplers.mcmc import (
     simulate,
 )
 from tsdiff.data.entries import Entry, named_entries
+from tsdiff.data.named import by_names
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.drawing import Rows, as_forecast, for_each_draw, quantile_levels, refuse_unfinite
 from tsdiff.tasks.refinement.base import BaseForecast, base_paths, matched
@@ -84,7 +85,8 @@ class Refiner:
         config = self.model.config
         at_once = max(1, self.config.batch_rows // self.config.num_samples)
         short = ShortSeries(config)
-        read = (observed_series(e, config, name, config.prediction_length) for name, e in named_entries(dataset))
+        named = named_entries(by_names(dataset, [self.model]))
+        read = (observed_series(e, config, name, config.prediction_length) for name, e in named)
         pairs = matched(forecasts, read, config.prediction_length)
         accepted: list[float] = []
         while group := list(islice(pairs, at_once)):

@@ -17,6 +17,7 @@ from shared.errors import ConfigError, DataError
 from shared.random import make_generator, randn
 from shared.sde import DiscreteVPSDE
 from tsdiff.data.entries import Entry, named_entries
+from tsdiff.data.named import by_names
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.evaluation.pairs import Pair
 from tsdiff.model.model import TSDiff
@@ -47,7 +48,8 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
         DataError: no series, or none with an observed value in its last window.
     """
     config = model.config
-    series = [observed_series(entry, config, name) for name, entry in islice(named_entries(dataset), windows)]
+    named = islice(named_entries(by_names(dataset, [model])), windows)
+    series = [observed_series(entry, config, name) for name, entry in named]
     if not series:
         raise DataError("there is no series to measure the loss on")
     last = Windows.of([(one, len(one) - config.length) for one in series], config, model.statistics)

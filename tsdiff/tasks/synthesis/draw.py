@@ -16,6 +16,7 @@ from shared.samplers import Method
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, Series
 from tsdiff.data.frequency import shifted
+from tsdiff.data.named import by_names
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import TSDiff, call_times
 from tsdiff.sampling.drawing import Rows, for_each_draw
@@ -91,7 +92,7 @@ def synthesize(
             "leaving --model out"
         )
     config = config or SynthesisConfig()
-    return _windows(model, n, _pool(series, model.config, config), config)
+    return _windows(model, n, _pool(by_names(series, [model]), model.config, config), config)
 
 
 def _pool(series: Iterable[Entry], config: TSDiffConfig, settings: SynthesisConfig) -> list[Series]:
