@@ -9,6 +9,7 @@ import os
 import signal
 import tempfile
 import threading
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _READ_TIMES, _READ_SECONDS = 4, 5.0  # of a body that is too large: up to so many times what is taken, and so long
+_ROUTES = ("gradio.routes", "gradio.route_utils")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' "
@@ -60,6 +62,7 @@ class Guard:
             await _refuse(receive, self._with_headers(send), self.most)
             return
         seen, refused, begun = 0, False, False
+        held: list[Any] = []  # an answer of 500, which may be an error that follows, or what the framework answers
 
         async def bounded() -> Any:
             nonlocal seen, refused
@@ -72,14 +75,29 @@ class Guard:
 
         async def guarded(message: Any) -> None:
             nonlocal begun
-            if not refused:
+            if held or message.get("status") == 500:
+                held.append(message)
+            elif not refused:
                 begun = True
                 await self._with_headers(send)(message)
 
         try:
             with contextlib.suppress(ClientDisconnect):  # who sent it is gone, as where a tab is closed meanwhile
                 await self.app(scope, bounded, guarded)
+        except Exception as error:
+            if not _is_of_request(error):
+                raise
+            held.clear()
+            if begun:
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await _answer(
+                    self._with_headers(send), 404, "this page has nothing of the name or number that was asked for"
+                )
+                begun = True
         finally:
+            for message in held:
+                await self._with_headers(send)(message)
             if refused and not begun:
                 await _refuse(receive, self._with_headers(send), self.most)
 
@@ -92,6 +110,15 @@ class Guard:
             await send(message)
 
         return sent
+
+
+def _is_of_request(error: Exception) -> bool:
+    """Whether the framework could not tell what a request is for, as where it names a function that is not there, or a
+    tab of before the server's start: it raises errors of Python then, or finds nothing after its answer has begun."""
+    from starlette.exceptions import HTTPException
+
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return isinstance(error.__cause__, HTTPException) or frame.f_globals["__name__"] in _ROUTES
 
 
 async def _refuse(receive: Any, send: Any, most: int) -> None:

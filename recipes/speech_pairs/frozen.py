@@ -127,6 +127,8 @@ def prepare_bandwidth(
         cutoff = float(cutoffs_hz[int(rng.integers(len(cutoffs_hz)))])
         if not is_done(output, split, name):
             whole = read_mono(path, sample_rate)
+            if not np.rint(whole * 32767).any():  # as the pair's 16 bits have it
+                raise DataError(f"{path} is silent; remove it")
             write_pair(output, split, name, whole, reduce_rate(whole, sample_rate, round(2 * cutoff)), sample_rate)
         rates.append((name, audio_info(path).sample_rate))
         yield {"split": split, "id": name, "cutoff_hz": cutoff}

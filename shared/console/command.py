@@ -9,6 +9,7 @@ import inspect
 import io
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -197,6 +198,12 @@ def note(text: str) -> None:
 def fail(text: str) -> None:
     """What went wrong, on standard error."""
     _aside.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def interrupted(stop: KeyboardInterrupt) -> typer.Exit:
+    """The end of a training that was stopped, which is said: as the shell has it of the signal, 130 or 143."""
+    note("interrupted; the same command goes on from here")
+    return typer.Exit(128 + next(iter(stop.args), signal.SIGINT))
 
 
 def status(text: str) -> AbstractContextManager[Any]:

@@ -205,9 +205,9 @@ def fit(
             one for all of them, or another training uses it.
         TrainingError: the loss is not finite, or a step takes more memory than there is.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
-        KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM: the running step is finished and the state saved, and
-            the same call goes on from there. A second Ctrl-C does not wait, and what was saved last is kept; so it is
-            where several processes train and get a SIGTERM.
+        KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM (its argument): the running step is finished and
+            the state saved, and the same call goes on from there. A second Ctrl-C does not wait, and what was saved
+            last is kept; so it is where several processes train and get a SIGTERM.
     """
     check_processes(devices, num_nodes)
     keep_large_blocks()
@@ -278,7 +278,7 @@ def _failing_as_ours(trainer: L.Trainer) -> Iterator[None]:
         if not trainer.interrupted:
             raise
         # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt(signal.SIGTERM if trainer.received_sigterm else signal.SIGINT) from None
 
 
 @contextmanager

@@ -128,6 +128,8 @@ class Form:
             device = None
         elif isinstance(waveform, Tensor):
             dtype, device = waveform.dtype, waveform.device
+            if waveform.layout is not torch.strided or waveform.is_meta or waveform.is_nested:
+                raise _no_samples(waveform)
         else:
             kind = type(waveform).__name__
             raise DataError(
@@ -156,7 +158,7 @@ class Form:
         """float32 (items, channels, samples) on the CPU, full scale ±1."""
         if isinstance(waveform, np.ndarray):
             waveform = torch.from_numpy(np.require(waveform, waveform.dtype.newbyteorder("="), ("C", "W")))
-        tensor = waveform.detach().cpu()
+        tensor = waveform.detach().cpu().resolve_neg()  # numpy takes no tensor that is negated only when it is read
         if self.dtype in _INTEGERS:
             scale, zero = _INTEGERS[self.dtype]
             tensor = (tensor.double() - zero) / scale
@@ -175,6 +177,15 @@ class Form:
             return tensor.to(self.device)
         array: np.ndarray = tensor.numpy()
         return array.astype(array.dtype.newbyteorder()) if self.swapped else array
+
+
+def _no_samples(waveform: Tensor) -> DataError:
+    """What there is to say of a tensor that does not hold each sample."""
+    if waveform.is_meta:
+        return DataError("a waveform on torch's device meta, which holds no samples: give those of a recording")
+    if waveform.is_nested:
+        return DataError("a waveform that is a nested tensor: give its parts one by one, x.unbind()")
+    return DataError(f"a waveform of torch's layout {waveform.layout}: give x.to_dense()")
 
 
 def _kind(dtype: np.dtype | torch.dtype) -> DataError:

@@ -39,7 +39,7 @@ AUDIO_SUFFIXES = tuple(_FORMATS)
 
 _FOREIGN = (
     ".m4a .m4b .m4r .mp4 .m4v .mov .3gp .3g2 .aac .adts .ac3 .eac3 .alac .webm .weba .mkv .mka .wma .asf .wmv .wv .amr "
-    ".awb .ape .tta .tak .mpc .mp+ .dts .dsf .dff .ra .rm .avi .flv .ogv .spx"
+    ".awb .ape .tta .tak .mpc .mp+ .dts .dsf .dff .mp2 .ra .rm .ts .mts .m2ts .mpg .mpeg .vob .avi .flv .ogv .spx"
 )
 FOREIGN_SUFFIXES = frozenset(_FOREIGN.split())
 """Suffixes of recordings that libsndfile neither reads nor writes; FFmpeg reads them (`speech.audio.media`)."""

@@ -20,6 +20,7 @@ from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
 from speech.audio.mp3 import frames_of, recounted
+from speech.audio.ogg import is_damaged
 from speech.audio.paths import sound_path
 
 BLOCK_SECONDS = 10.0
@@ -184,6 +185,11 @@ def _to_the_end(path: Path, file: soundfile.SoundFile) -> Lengths:
     read of its packets, as some encoders leave it."""
     if file.format != "OGG":
         return Lengths(file.frames)
+    if is_damaged(path):
+        raise DataError(
+            f"{path} is damaged near its end: a page is missing or has a wrong checksum; copy or record it again, or "
+            "save what there is (ffmpeg -i FILE rest.wav)"
+        )
     last = min(file.frames, file.samplerate)
     with soundfile.SoundFile(sound_path(path)) as another:  # seeking changes what a decoder gives next
         another.seek(file.frames - last)

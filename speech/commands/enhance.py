@@ -303,7 +303,10 @@ def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
     _tell_failures(report.failed)
     for file in report.files:
         if file.replaced:
-            note(f"{file.name}: {told_replaced(file.replaced)}")
+            said = told_replaced(file.replaced)
+            if job.raw is not None and Path(file.name).suffix.lower() in (".raw", ""):  # none: what is piped in
+                said += f"; bare samples of another kind than {job.raw.subtype} need --raw-subtype"
+            note(f"{file.name}: {said}")
     noted = [(file.name, text) for file in report.files for text in file.notes]
     for name, text in noted[:_SHOWN]:
         note(f"{name}: {text}")

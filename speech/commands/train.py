@@ -11,9 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from shared.console.command import claim_output, given, note, prepare, show, status
+from shared.console.command import claim_output, given, interrupted, note, prepare, show, status
 from shared.console.tables import json_ready, markdown, rich_table, shown
 from shared.devices import first_process
 from shared.errors import ConfigError
@@ -71,9 +69,8 @@ def main(options: Train) -> None:
     started = time.perf_counter()
     try:
         trained = train(experiment, source, recordings, output)
-    except KeyboardInterrupt:
-        note("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        raise interrupted(stop) from None
     if first_process():  # of several that trained together, only the first reports
         if trained.steps == before:
             note(f"its {before} steps were taken before, and none was left; more --steps or --max-minutes train on")

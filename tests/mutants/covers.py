@@ -128,6 +128,7 @@ TESTS = {
         "speech/training/test_speech_training.py",
         "speech/training/test_splits.py",
     ),
+    "speech/audio/ogg.py": ("speech/audio/test_kept_lengths.py",),
     "speech/audio/flac.py": ("speech/audio/test_kept.py", "speech/audio/test_audio.py"),
     "speech/inference/folders.py": ("speech/inference/test_folders.py", "speech/test_enhance_recipe.py"),
     "speech/importing/": ("speech/importing/test_speech_importing.py",),

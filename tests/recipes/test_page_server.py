@@ -222,6 +222,33 @@ def test_values_of_wrong_types_are_told_in_a_line(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("route", "values"),
+    [
+        ("call/nothing", {"data": []}),
+        ("call/v2/nothing", {}),
+        ("queue/join", {"data": [], "fn_index": 999, "session_hash": "a"}),
+        ("component_server", {"session_hash": "a", "component_id": 999, "fn_name": "x", "data": []}),
+    ],
+)
+def test_what_is_not_there_is_told_in_a_line(
+    user: User, caplog: pytest.LogCaptureFixture, route: str, values: dict[str, Any]
+) -> None:
+    answer = user.client.post(f"/gradio_api/{route}", json=values)
+    assert (answer.status_code, answer.text) == (404, "this page has nothing of the name or number that was asked for")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("route", ["call/enhance/nothing", "queue/data?session_hash=nobody"])
+def test_a_page_of_before_the_servers_start_is_no_fault(
+    user: User, caplog: pytest.LogCaptureFixture, route: str
+) -> None:
+    assert "404: Not Found" in user.client.get(f"/gradio_api/{route}").text
+    time.sleep(0.2)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_nobody_passes_those_who_wait(user: User) -> None:
     for route in ("run", "api"):
         assert user.client.post(f"/gradio_api/{route}/look", json={"data": [None, "a,b"]}).status_code == 404

@@ -113,6 +113,15 @@ def test_bandwidth_pairs(tmp_path: Path) -> None:
     assert [row["cutoff_hz"] for row in lowest.rows] == [100.0, 100.0]
 
 
+def test_recordings_of_silence_make_no_pairs(tmp_path: Path) -> None:
+    put(tmp_path / "in/nothing.wav", np.zeros(RATE, np.float32))
+    put(tmp_path / "in/speech.wav", hiss(1.0))
+    prepared = prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0,), progress=False)
+    assert [row["id"] for row in prepared.rows] == ["speech"]
+    assert prepared.failures[str(tmp_path / "in/nothing.wav")].endswith("nothing.wav is silent; remove it")
+    assert [name for name, _, _ in pairs(tmp_path / "out", "train")] == ["speech"]
+
+
 def test_recordings_that_lack_a_part_of_the_band_are_told(tmp_path: Path) -> None:
     put(tmp_path / "in/narrow.wav", hiss(1.0, 1, 8000), 8000)
     put(tmp_path / "in/wide.wav", hiss(1.0))

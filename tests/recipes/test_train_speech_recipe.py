@@ -176,21 +176,23 @@ def test_the_console_command_has_every_verb() -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_the_step(recipes: Recipes) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_save_the_step(recipes: Recipes, number: int, code: int) -> None:
     command = [sys.executable, str(ROOT / "recipes" / "train_speech.py"), "--config", "small.yaml", "--data", "data"]
-    command += ["--steps", "100000", "--output", "stopped", "--threads", "1", "--set", "validation.files=0"]
+    out = recipes.folder / f"stopped-{code}"
+    command += ["--steps", "100000", "--output", out.name, "--threads", "1", "--set", "validation.files=0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, cwd=recipes.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    events = recipes.folder / "stopped" / "tensorboard"
+    events = out / "tensorboard"
     _wait_for(lambda: any(events.glob("events*")), process)
     time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, told = process.communicate(timeout=120)
-    assert process.returncode == 130, told
+    assert process.returncode == code, told
     assert "goes on from here" in told
-    assert (recipes.folder / "stopped" / "state" / "last.ckpt").is_file()
+    assert (out / "state" / "last.ckpt").is_file()
 
 
 def _wait_for(condition: object, process: subprocess.Popen[str], seconds: float = 240.0) -> None:

@@ -187,6 +187,16 @@ def test_options_reach_the_sampler(recipes, tmp_path):
     assert (skipped.code, "1 skipped" in skipped.said) == (0, True)
 
 
+def test_bare_samples_that_are_read_as_others_are_told_of(recipes, tmp_path):
+    write_audio(tmp_path / "a.raw", Audio(noise(1, 2000), 16000, "RAW", "PCM_16"))
+    bare = ("--mix", 0, "--raw-rate", 16000)
+    done = enhance(recipes, tmp_path / "a.raw", tmp_path / "b.wav", *bare)
+    assert re.search(r"\d+ samples not finite .*; bare samples of another kind than FLOAT need --raw-sub", done.said)
+    done = enhance(recipes, tmp_path / "a.raw", tmp_path / "c.wav", *bare, "--raw-subtype", "PCM_16")
+    assert "--raw-subtype" not in done.said
+    assert read_audio(tmp_path / "c.wav").waveform.shape == (1, 2000)
+
+
 def test_settings_of_bare_samples_are_not_left_out_in_silence(recipes, tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 2000), 16000))
     for option in (("--raw-channels", 2), ("--raw-subtype", "PCM_16")):

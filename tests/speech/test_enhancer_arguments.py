@@ -95,11 +95,20 @@ def test_integers_of_numpy_are_settings():
         (np.zeros(5, bool), "a waveform of bool: .* as PCM$"),
         (np.array(["a"]), "U1"),
         (np.ma.masked_greater(np.linspace(-1, 1, 5), 0.5), r"masked.*x\.filled\(0\)"),
+        (torch.ones(5).to_sparse(), r"layout torch\.sparse_coo: give x\.to_dense\(\)"),
+        (torch.empty(5, device="meta"), "device meta, which holds no samples"),
+        (torch.nested.as_nested_tensor([torch.ones(5)], layout=torch.jagged), r"nested tensor.*x\.unbind\(\)"),
     ],
 )
 def test_what_is_no_waveform_is_refused(signal, message):
     with pytest.raises(DataError, match=message):
         ENHANCER.enhance(signal, 16000)
+
+
+def test_a_tensor_that_is_negated_when_it_is_read_is_its_values():
+    conjugate = torch.complex(torch.zeros(4000), torch.tensor(noise(4000)[0])).conj().imag
+    assert conjugate.is_neg()
+    assert torch.equal(ENHANCER.enhance(conjugate, 16000), ENHANCER.enhance(conjugate.resolve_neg(), 16000))
 
 
 @pytest.mark.parametrize("peak", [0, -1.0, np.nan, np.inf, 1e20])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from shared.console.command import note
+from shared.console.command import interrupted, note
 from shared.devices import first_process
 from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import WEIGHTS
@@ -156,9 +156,8 @@ def trained_predictor(
     started = time.perf_counter()
     try:
         predictor = estimator.train(entries, folder=state, resume=not retrain, **fit_options)
-    except KeyboardInterrupt:
-        note("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        raise interrupted(stop) from None
     seconds = before + time.perf_counter() - started
     if not first_process():
         raise typer.Exit(0)  # one of several that trained together; the first goes on

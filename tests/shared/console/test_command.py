@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from shared.checks import Duration
-from shared.console.command import Verb, group, run, run_app
+from shared.console.command import Verb, group, interrupted, run, run_app
 from shared.console.notes import tell
 from shared.errors import DataError
 
@@ -147,3 +149,17 @@ def test_an_empty_path_is_not_the_current_folder(
     else:
         assert (stop.value.code, ran) == (2, [])
         assert f"{refused} is '', as of a variable that is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("signals", "code"), [((), 130), ((signal.SIGINT,), 130), ((signal.SIGTERM,), 143)])
+def test_what_was_stopped_ends_as_the_shell_has_it_of_the_signal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, signals: tuple[int, ...], code: int
+) -> None:
+    def main() -> None:
+        raise interrupted(KeyboardInterrupt(*signals))
+
+    monkeypatch.setattr(sys, "argv", ["verb"])
+    with pytest.raises(SystemExit) as ended:
+        run(main, None)
+    assert ended.value.code == code
+    assert "the same command goes on" in capsys.readouterr().err

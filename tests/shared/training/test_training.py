@@ -133,8 +133,9 @@ class PressCtrlC(L.Callback):
 def test_a_sigterm_as_of_a_scheduler_saves_the_step_it_came_in(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
     never = {"save_every_seconds": 1e6}
     stop = PressCtrlC(20, number=signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         fit(make_module(**never), Points(), tmp_path, callbacks=[stop], progress=False)
+    assert stopped.value.args == (signal.SIGTERM,)
     assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 21
     resumed = make_module(**never)
     fit(resumed, Points(), tmp_path, progress=False)

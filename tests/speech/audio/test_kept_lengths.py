@@ -144,6 +144,52 @@ def test_an_ogg_file_whose_last_page_tells_more_than_there_is_is_read_and_that_i
     assert audio_info(tmp_path / "b.ogg").samples == info.samples
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("damage", ["last", "next to last", "missing", "doubled", "overwritten"])
+def test_an_ogg_file_that_is_damaged_near_its_end_is_refused(tmp_path, subtype, damage):
+    """What libsndfile leaves out of it, a second and more, was told as a cut end, or not at all."""
+    path = _ogg(tmp_path, subtype)
+    content = bytearray(path.read_bytes())
+    before, last = _pages(content)[-2:]
+    if damage == "last":
+        content[last + 300] ^= 1
+    elif damage == "next to last":
+        content[before + 300] ^= 1
+    elif damage == "missing":
+        del content[before:last]
+    elif damage == "doubled":
+        content[last:last] = content[before:last]
+    else:
+        content[before + 200 : last + 200] = bytes(last - before)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.ogg is damaged near its end: a page .*copy or record it again"):
+        audio_info(path)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_file_that_ends_within_a_page_or_has_more_behind_its_last_is_not_damaged(tmp_path, subtype):
+    path = _ogg(tmp_path, subtype)
+    whole, content = audio_info(path), path.read_bytes()
+    for behind in (bytes(500), b"TAG" + bytes(125), b"OggS", content[:20]):
+        path.write_bytes(content + behind)
+        assert audio_info(path) == whole
+    for cut in (1, 1000, len(content) - _pages(content)[-1]):
+        path.write_bytes(content[:-cut])
+        assert whole.samples - 48_000 <= audio_info(path).samples < whole.samples
+    path.write_bytes(content + content)  # one behind another
+    assert audio_info(path).samples >= whole.samples
+
+
+def _ogg(folder: Path, subtype: str) -> Path:
+    soundfile.write(folder / "a.ogg", noise(3 * 48_000), 48000, subtype, format="OGG")
+    return folder / "a.ogg"
+
+
+def _pages(content: bytes) -> list[int]:
+    """Where the pages of an Ogg file begin."""
+    return [place for place in range(len(content)) if content[place : place + 4] == b"OggS"]
+
+
 def _tell_more(path: Path, more: int) -> None:
     """Add to the place that the last page of an Ogg file ends at (RFC 3533)."""
     content = bytearray(path.read_bytes())

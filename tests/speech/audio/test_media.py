@@ -390,6 +390,7 @@ def test_the_name_of_a_copy_has_a_suffix_that_is_written():
         "a.amr": "a.amr.wav",
         "a.wma": "a.wma.wav",
         "a.AVI": "a.AVI.wav",
+        "a.mp2": "a.mp2.wav",
         "a.m4a": "a.m4a",
         "a.wav": "a.wav",
         "a.mkv": "a.mkv",

@@ -1,0 +1,63 @@
+"""Ogg files that are damaged near their end (RFC 3533): libsndfile passes over a page that is not whole, and gives what
+there is without it as if the recording ended early."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_TAIL = 1 << 18
+"""Bytes at the end that are looked at: four of the longest pages."""
+_NAME, _HEADER, _CHECKSUM = b"OggS", 27, 22
+_FIRST = 2
+"""Of a page's flags: a stream begins."""
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a page near the end is not what was written, or lacks. One that the file ends within is no damage, nor is
+    what lies behind the last page."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+        tail = file.read()
+    expected: dict[bytes, int] = {}  # the number of the next page, by the stream that it is of
+    before = None
+    for place, end in _whole_pages(tail):
+        stream, number = tail[place + 14 : place + 18], struct.unpack_from("<I", tail, place + 18)[0]
+        is_first = bool(tail[place + 5] & _FIRST)
+        if before not in (None, place) or (expected.get(stream, number) != number and not is_first):
+            return True
+        expected[stream], before = (number + 1) & 0xFFFFFFFF, end
+    left = b"" if before is None else tail[before:]
+    return left[:4] == _NAME and _end(left, 0) is not None
+
+
+def _whole_pages(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where the pages that are as they were written begin and end."""
+    place = 0
+    while (place := content.find(_NAME, place)) >= 0:
+        end = _end(content, place)
+        if end is not None and _is_whole(content[place:end]):
+            yield place, end
+            place = end
+        else:
+            place += 1
+
+
+def _end(content: bytes, place: int) -> int | None:
+    """Where the page that begins here ends by its header; None where that is beyond the end."""
+    if place + _HEADER > len(content):
+        return None
+    body = place + _HEADER + content[place + _HEADER - 1]
+    end = body + sum(content[place + _HEADER : body])
+    return end if end <= len(content) else None
+
+
+def _is_whole(page: bytes) -> bool:
+    """Whether a page's checksum is right: zlib's of turned bits, without its inversions."""
+    cleared = page[:_CHECKSUM] + bytes(4) + page[_CHECKSUM + 4 :]
+    found = zlib.crc32(cleared.translate(_TURNED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{found:032b}"[::-1], 2) == struct.unpack_from("<I", page, _CHECKSUM)[0]
