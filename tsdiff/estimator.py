@@ -36,7 +36,7 @@ from tsdiff.faces.keywords import SCALINGS, as_tuple, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
 from tsdiff.fitting.options import check_options, unused
-from tsdiff.fitting.starting import model_like, name_inputs, new_model
+from tsdiff.fitting.starting import model_of, name_inputs, new_model
 from tsdiff.model.backbones import S4Config, S4DConfig, SpaceTimeConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, paper_sde, patch_of
 from tsdiff.model.model import TSDiff
@@ -260,7 +260,7 @@ class TSDiffEstimator(Estimator):
         """
         check_options(fit_options)
         self.check_drawing(None if validation_data is None else tuning or TuningGrid())
-        start = [] if self.start_from is None else [model_like(self.config, self.start_from)]
+        start = [] if self.start_from is None else [model_of(self.start_from, self.config)]
         entries = told_unused(by_names(training_data, start, learning=True), unused(self.config))
         store = training_series(entries, self.config, spool_above=spool_above, folder=folder)
         chosen = self._settled(store)

@@ -12,27 +12,36 @@ from pathlib import Path
 _TAIL = 1 << 18
 """Bytes at the end that are looked at: four of the longest pages."""
 _NAME, _HEADER, _CHECKSUM = b"OggS", 27, 22
-_FIRST = 2
-"""Of a page's flags: a stream begins."""
+_FIRST, _LAST = 2, 4
+"""Of a page's flags: a stream begins, or ends."""
 _TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_damaged(path: Path) -> bool:
     """Whether a page near the end is not what was written, or lacks. One that the file ends within is no damage, nor is
-    what lies behind the last page."""
+    what lies behind a page that ends a stream, nor a gap behind a stream's header, as a recording of a radio has that
+    was begun meanwhile."""
     with open(path, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
         tail = file.read()
     expected: dict[bytes, int] = {}  # the number of the next page, by the stream that it is of
-    before = None
+    before, flags = None, 0
     for place, end in _whole_pages(tail):
         stream, number = tail[place + 14 : place + 18], struct.unpack_from("<I", tail, place + 18)[0]
-        is_first = bool(tail[place + 5] & _FIRST)
-        if before not in (None, place) or (expected.get(stream, number) != number and not is_first):
+        flags = tail[place + 5]
+        if before not in (None, place) or (expected.get(stream, number) != number and not flags & _FIRST):
             return True
-        expected[stream], before = (number + 1) & 0xFFFFFFFF, end
-    left = b"" if before is None else tail[before:]
-    return left[:4] == _NAME and _end(left, 0) is not None
+        before = end
+        if any(tail[place + 6 : place + 14]):
+            expected[stream] = (number + 1) & 0xFFFFFFFF
+        else:  # a header, of no time: any page may follow
+            expected.pop(stream, None)
+    if before is None:
+        return True
+    left = tail[before:]
+    if left[:4] == _NAME:
+        return _end(left, 0) is not None
+    return not flags & _LAST and not _NAME.startswith(left[:4])
 
 
 def _whole_pages(content: bytes) -> Iterator[tuple[int, int]]:

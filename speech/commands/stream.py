@@ -102,13 +102,14 @@ def _refuse_terminal() -> None:
 
 
 def _stream(options: Options, rate: int, channels: int) -> tuple[Stream, DryWet]:
+    model = load_model(options.model or "causal")
     enhancer = Enhancer(
-        load_model(options.model or "causal"),
+        model,
         options.sampler,
         options.steps,
         device=None if options.device == "auto" else compute_device(options.device),
         seed=options.seed,
-        upper_band=options.upper_band or "follow",  # type: ignore[arg-type]
+        upper_band=options.upper_band or model.config.sampling.upper_band or "follow",  # type: ignore[arg-type]
     )
     stream = enhancer.stream(rate, channels=channels, runtime=options.runtime)
     return stream, DryWet(stream, options.wet)

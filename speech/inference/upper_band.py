@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from speech.model.upper_band import FLOOR, Bands, RunningNetwork, UpperBandConfig
+from speech.model.upper_band import FLOOR, Bands, RunningNetwork, UpperBandConfig, are_silent
 
 KNOWN_PEAK = 0.2
 """As which the networks hear the peaks of recordings, where these are known: like those that they were trained on."""
@@ -81,7 +81,8 @@ class UpperBandJoin:
     def _result(self, spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """The spectra of the result (channels, frames, bins), of those of the signals (3, channels, frames, bins)."""
         features = self._bands.features(*(spectra.real**2 + spectra.imag**2))
-        gains, self._memory = self._network(features, self._memory)
+        # Training has no such silence: who was heard after it lost much of what lies above 8 kHz for a second.
+        gains, self._memory = self._network(features, self._memory, are_silent(features))
         return spectra[0] * (gains @ self._bands.gains)
 
 

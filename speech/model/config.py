@@ -15,7 +15,7 @@ from shared.predictions import Inputs, Scaled
 from shared.samplers import KINDS, Schedule
 from shared.samplers.schedules import Steps, times_of
 from shared.sde import OUVESDE, Process
-from speech.audio.bands import UpperBand
+from speech.audio.bands import UpperBand, choose_upper_band
 from speech.model.backbones import BackboneConfig, NCSNppConfig
 from speech.model.corrector import PublishedPC, is_pc, moved, taking_settings_of_pc
 from speech.model.frontend import FrontEndConfig
@@ -184,6 +184,9 @@ class SpeechConfig(Checked):
         parameterisation: what the network's output means.
         sampling: used unless told otherwise.
         companion: what is averaged with it at quality "best"; None: nothing is.
+
+    Raises:
+        ConfigError: what is to become of the band above, `sampling.upper_band`, is not for models of this rate.
     """
 
     backbone: BackboneConfig = field(default_factory=NCSNppConfig)
@@ -192,3 +195,6 @@ class SpeechConfig(Checked):
     parameterisation: Parameterisation = field(default_factory=lambda: Parameterisation(sign=-1))
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     companion: Companion | None = None
+
+    def _related(self) -> None:
+        choose_upper_band(self.sampling.upper_band, self.frontend.sample_rate)

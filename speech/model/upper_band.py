@@ -32,6 +32,9 @@ FLOOR = 1e-12
 """Power of a bin, −120 dB of full scale, below which energies count as of this."""
 
 _MIDDLE_DB, _SPAN_DB = -80.0, 20.0
+_SILENT_DB = -85.0
+"""Where no band is louder there is silence that no recording has by itself: a gate's, or that of joined parts."""
+
 _COPIED_BINS, _COPIED_FROM = 32, 36
 """Of the frames' bins, of 125 Hz: what is copied upwards at once, and how far at least. Even, so that copies of frames
 that overlap fit together."""
@@ -148,8 +151,11 @@ class RunningNetwork:
     def __init__(self, weights: dict[str, Values], share: float):
         self._weights, self._share = weights, share
 
-    def __call__(self, features: Values, memory: Values | None = None) -> tuple[Values, Values]:
-        """See `UpperBandNetwork.forward`; the memory is (batch, memory)."""
+    def __call__(
+        self, features: Values, memory: Values | None = None, passed_over: NDArray[np.bool_] | None = None
+    ) -> tuple[Values, Values]:
+        """See `UpperBandNetwork.forward`; the memory is (batch, memory), and is left as it is in frames (batch, frames)
+        that are `passed_over`."""
         seen = np.maximum(self._linear("inner", features), 0)
         of_seen = seen @ self._weights["memory.weight_ih_l0"] + self._weights["memory.bias_ih_l0"]
         recurrent, bias = self._weights["memory.weight_hh_l0"], self._weights["memory.bias_hh_l0"]
@@ -160,6 +166,7 @@ class RunningNetwork:
             new, old = of_seen[:, frame], state @ recurrent + bias
             reset, keep = np.split(_sigmoid(new[:, : 2 * width] + old[:, : 2 * width]), 2, axis=1)
             candidate = np.tanh(new[:, 2 * width :] + reset * old[:, 2 * width :])
+            keep = keep if passed_over is None else np.maximum(keep, passed_over[:, frame, None])
             state = candidate + keep * (state - candidate)
             heard[:, frame] = state
         inner = np.maximum(self._linear("outer", np.concatenate([seen, heard], axis=-1)), 0)
@@ -267,6 +274,14 @@ class Bands:
         decibels[..., levels:] = np.clip(gains, -40, 10)
         features: Values = (decibels / np.float32(_SPAN_DB)).astype(np.float32, copy=False)
         return features
+
+
+def are_silent(features: Values) -> NDArray[np.bool_]:
+    """In which frames of `Bands.features` (..., features) there is silence."""
+    config = UpperBandConfig()
+    heard = features[..., : config.upper + config.lower]
+    silent: NDArray[np.bool_] = heard.max(axis=-1) < (_SILENT_DB - _MIDDLE_DB) / _SPAN_DB
+    return silent
 
 
 def _means(shares: Values) -> Values:

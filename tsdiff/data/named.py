@@ -50,9 +50,9 @@ def agreed(names: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 def table_of(dataset: Any) -> Any:
     """The set of a table that a dataset is, or that its windows were cut from; anything else as it is."""
-    if isinstance(dataset, InputDataset):
-        dataset = dataset.test_data.dataset
-    return dataset.dataset if isinstance(dataset, TrainingDataset) else dataset
+    while isinstance(dataset, (InputDataset, TrainingDataset)):  # a part may have been split once more
+        dataset = dataset.test_data.dataset if isinstance(dataset, InputDataset) else dataset.dataset
+    return dataset
 
 
 def by_names(

@@ -54,7 +54,7 @@ def new_model(
         ConfigError: `start_from` is of other settings.
     """
     source.measure(np.random.default_rng(derive_seed(seed, "statistics")))
-    start = None if start_from is None else model_like(config, start_from)
+    start = None if start_from is None else _model_like(config, start_from)
     if start is not None:
         source.statistics = start.statistics
     with torch.random.fork_rng(devices=[]):
@@ -68,16 +68,22 @@ def new_model(
     return model
 
 
-def model_like(config: TSDiffConfig, name: str) -> TSDiff:
-    """The model of that name, bundled or a folder, and what it knows of its inputs' names.
+def model_of(name: str, config: TSDiffConfig) -> TSDiff:
+    """The model of that name, bundled or a folder, and what it knows of its inputs' names; `config` may have classes of
+    one's own.
 
     Raises:
-        ConfigError: it is of other settings.
+        CheckpointError: see `TSDiff.from_pretrained` and `read_names`.
     """
-    backbone: Any = config.backbone
     folder = resolve(name, BUNDLED, FORMAT)
-    found = TSDiff.from_pretrained(folder, (type(backbone), type(config.sde)))
+    found = TSDiff.from_pretrained(folder, (type(config.backbone), type(config.sde)))
     read_names(folder, found)
+    return found
+
+
+def _model_like(config: TSDiffConfig, name: str) -> TSDiff:
+    backbone: Any = config.backbone
+    found = model_of(name, config)
     saved = found.config
     if getattr(backbone, "span", False):
         saved = replace(saved, backbone=as_map(saved.backbone))

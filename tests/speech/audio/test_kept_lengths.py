@@ -145,7 +145,7 @@ def test_an_ogg_file_whose_last_page_tells_more_than_there_is_is_read_and_that_i
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-@pytest.mark.parametrize("damage", ["last", "next to last", "missing", "doubled", "overwritten"])
+@pytest.mark.parametrize("damage", ["last", "next to last", "missing", "doubled", "overwritten", "lost"])
 def test_an_ogg_file_that_is_damaged_near_its_end_is_refused(tmp_path, subtype, damage):
     """What libsndfile leaves out of it, a second and more, was told as a cut end, or not at all."""
     path = _ogg(tmp_path, subtype)
@@ -159,6 +159,8 @@ def test_an_ogg_file_that_is_damaged_near_its_end_is_refused(tmp_path, subtype, 
         del content[before:last]
     elif damage == "doubled":
         content[last:last] = content[before:last]
+    elif damage == "lost":
+        content[last : last + 512] = bytes(512)
     else:
         content[before + 200 : last + 200] = bytes(last - before)
     path.write_bytes(content)
@@ -180,8 +182,31 @@ def test_an_ogg_file_that_ends_within_a_page_or_has_more_behind_its_last_is_not_
     assert audio_info(path).samples >= whole.samples
 
 
-def _ogg(folder: Path, subtype: str) -> Path:
-    soundfile.write(folder / "a.ogg", noise(3 * 48_000), 48000, subtype, format="OGG")
+def test_an_ogg_file_that_was_filled_up_with_zeros_is_refused(tmp_path):
+    """As of a copy that was broken off: of so many that no page is among the last 256 kB, they were told by nothing."""
+    path = _ogg(tmp_path, "OPUS", seconds=50)
+    content = path.read_bytes()
+    path.write_bytes(content[:-300_000] + bytes(300_000))
+    with pytest.raises(DataError, match=r"a\.ogg is damaged near its end"):
+        audio_info(path)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_recording_of_a_radio_that_was_begun_meanwhile_is_not_damaged(tmp_path, subtype):
+    """Its header is followed by pages of much greater numbers."""
+    path = _ogg(tmp_path, subtype, seconds=8)
+    content, pages = path.read_bytes(), _pages(path.read_bytes())
+    begin = next(place for place in pages if any(content[place + 6 : place + 14]))  # behind the header
+    path.write_bytes(content[:begin] + content[pages[-3] :])
+    info = audio_info(path)
+    assert 0 < info.samples < 4 * 48_000
+    assert read_audio(path).waveform.shape == (1, info.samples)
+
+
+def _ogg(folder: Path, subtype: str, seconds: int = 3) -> Path:
+    with soundfile.SoundFile(folder / "a.ogg", "w", 48000, 1, subtype, format="OGG") as file:
+        for _ in range(seconds):
+            file.write(noise(48_000))
     return folder / "a.ogg"
 
 

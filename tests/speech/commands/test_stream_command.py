@@ -9,6 +9,7 @@ import signal as signal_module
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_dry_is_what_came_and_silence_stays_silence(model: Path, tmp_path: Path)
     assert run(tmp_path, data, "--rate", 48000, "--model", model, "--wet", 0)[:2] == (0, data)
     code, out, _ = run(tmp_path, bytes(8000), "--rate", 16000, "--channels", 2)
     assert (code, out) == (0, bytes(8000))
+
+
+def test_what_lies_above_the_band_becomes_what_the_model_says_unless_it_is_asked_for(tmp_path: Path) -> None:
+    """It followed the model's gain, whatever its settings were."""
+    model = tiny_model(causal=True, sampler="ode1", steps=1, normalize="not")
+    model.config = replace(model.config, sampling=replace(model.config.sampling, upper_band="drop"))
+    model.save_pretrained(tmp_path / "model")
+    data = PCM(48000).encode(noise(1, 24000))
+    ways = [(), ("--upper-band", "drop"), ("--upper-band", "follow")]
+    made = [run(tmp_path, data, "--rate", 48000, "--model", tmp_path / "model", *way)[1] for way in ways]
+    assert len(made[0]) == len(data)
+    assert made[0] == made[1]
+    assert made[0] != made[2]
 
 
 def test_a_reader_that_goes_away(model: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ RATES = [22050, 32000, 44100, 48000, 96000]
 def always(gain: float) -> Any:
     """Gives every band this gain."""
 
-    def network(features: np.ndarray, memory: None) -> tuple[np.ndarray, None]:
+    def network(features: np.ndarray, memory: None, passed_over: object = None) -> tuple[np.ndarray, None]:
         return np.full((*features.shape[:-1], UpperBandConfig().upper), gain, np.float32), memory
 
     return network
@@ -235,6 +235,28 @@ def test_a_stream_gives_what_the_whole_gives_and_is_as_late_as_it_says(rate: int
 
 def test_silence_stays_silence(model: SpeechModel) -> None:
     assert not Enhancer(model, upper_band="enhance").enhance(np.zeros(9600, np.float32), 48000).any()
+
+
+@pytest.mark.parametrize("pause", [0.0, 2e-5])  # the latter is what the last of 16 bits makes
+def test_who_speaks_after_digital_silence_keeps_what_is_above(
+    shared_data: Path, model: SpeechModel, pause: float
+) -> None:
+    """As of recordings that were joined: what was said in the second after it lost fricatives."""
+    files = sorted((shared_data / "speech/fullband/valid/clean").rglob("*.ogg"))[:3]
+    parts = [read_audio(file).waveform[0] for file in files]
+    silence = (pause * noise(4800) / 0.1).astype(np.float32)
+    clean = np.concatenate([each for part in parts for each in (part, silence)])
+    made, reference = above(Enhancer(model).enhance(clean, 48000), 48000), above(clean, 48000)
+    assert decibels(made - reference, reference) < -28
+
+
+def test_frames_that_are_passed_over_leave_the_memory(running: RunningNetwork) -> None:
+    features = np.random.default_rng(0).standard_normal((1, 12, 56)).astype(np.float32)
+    passed_over = np.arange(12)[None] % 3 == 1
+    gains, memory = running(features, None, passed_over)
+    expected, remembered = running(features[:, ~passed_over[0]])
+    np.testing.assert_allclose(gains[~passed_over], expected[0], atol=1e-6)
+    np.testing.assert_allclose(memory, remembered, atol=1e-6)
 
 
 def test_clean_speech_keeps_its_upper_band_and_noise_falls_in_pauses(shared_data: Path, model: SpeechModel) -> None:

@@ -87,6 +87,14 @@ def test_settings_that_there_are_not_are_refused(change: str, told: str) -> None
         read_experiment(None, [change])
 
 
+def test_a_band_above_that_is_not_for_the_rate_is_refused_before_a_training() -> None:
+    """It was refused by the first validation, after a thousand steps."""
+    at_48 = "model.frontend.sample_rate=48000"
+    with pytest.raises(ConfigError, match=r"upper_band='enhance' .*this one is at 48000 Hz: choose follow or drop"):
+        read_experiment("default", [at_48])
+    assert read_experiment("default", [at_48, "model.sampling.upper_band=follow"]).model.frontend.sample_rate == 48000
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -15,12 +15,14 @@ from typer.testing import CliRunner
 
 from shared.console.notes import Note
 from shared.errors import CheckpointError, ConfigError, DataError
-from tests.tsdiff.conftest import CONTEXT, HORIZON, tiny_estimator
+from shared.training.config import TrainingConfig
+from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tests.tsdiff.faces.test_covariate_order import ONE, OTHER, cities, known
-from tsdiff import TSDiff, TSDiffPredictor
+from tsdiff import TSDiff, TSDiffEstimator, TSDiffPredictor
 from tsdiff.commands import application
 from tsdiff.data import load_dataset, split
 from tsdiff.ensemble import EnsemblePredictor
+from tsdiff.model.backbones import S4DConfig
 from tsdiff.tasks.anomaly.scores import anomaly_scores
 
 STATIC, TURNED = ["size", "age"], ["age", "size"]
@@ -66,6 +68,19 @@ def test_entries_of_a_table_in_another_order_are_taken_by_their_names(learnt, tm
     np.testing.assert_array_equal(samples(learnt, windows), samples(learnt, others))
     part = gluonts_split(table(OTHER, TURNED, ahead=False), offset=-HORIZON)[1]
     np.testing.assert_array_equal(samples(learnt, part.generate_instances(HORIZON).input), samples(learnt, others))
+
+
+def test_what_was_split_twice_is_of_the_table_yet(learnt):
+    """As where validation windows are cut from what a first split left for training."""
+    parts = []
+    for names in ((ONE, STATIC), (OTHER, TURNED)):
+        kept = gluonts_split(table(*names, ahead=False), offset=-HORIZON)[0]
+        training, template = gluonts_split(kept, offset=-HORIZON)
+        parts.append((training, template.generate_instances(HORIZON).input))
+    np.testing.assert_array_equal(*(samples(learnt, windows) for _, windows in parts))
+    estimator = tiny_estimator(steps=1, dynamic_features=2, static_features=2)
+    predictor = estimator.train(parts[0][0], progress=False)
+    assert (predictor.covariate_names, predictor.static_names) == (tuple(ONE), tuple(STATIC))
 
 
 def test_every_call_that_takes_entries_goes_by_names(learnt):
@@ -118,6 +133,18 @@ def test_a_training_that_starts_from_a_model_goes_by_its_names(learnt, tmp_path)
     assert made[1].covariate_names == tuple(ONE)
     assert made[1].static_names == tuple(STATIC)
     np.testing.assert_array_equal(*(samples(one, table(ONE, STATIC)) for one in made))
+
+
+def test_a_training_that_starts_from_a_model_may_choose_its_settings_by_the_series(tmp_path):
+    """The settings that were not chosen yet were compared with the model's."""
+
+    chosen = {"backbone": S4DConfig(patch=4, width=8, blocks=1, state=4), "training": TrainingConfig(max_steps=1)}
+    estimator = TSDiffEstimator("h", HORIZON, from_data=("scaling", "context_length"), **chosen)
+    first = estimator.train(sines(), progress=False)
+    assert first.config.context_length != estimator.config.context_length
+    first.save_pretrained(tmp_path)
+    later = TSDiffEstimator("h", HORIZON, from_data=estimator.from_data, start_from=tmp_path, **chosen)
+    assert later.train(sines(), progress=False).config == first.config
 
 
 def test_a_training_that_starts_from_a_model_keeps_its_categories(tmp_path):
