@@ -42,7 +42,7 @@ class Stream:
     """Enhances a signal that comes in blocks of any size; made by `Enhancer.stream`.
 
     At the model's rate, the blocks' results joined are what `Enhancer.enhance` makes of the whole signal with the same
-    `peak`, but for where windows of a long one meet (54 to 79 dB below the result); at other rates filters of a few
+    `peak`, but for where windows of a long one meet (53 to 81 dB below the result); at other rates filters of a few
     milliseconds resample (`ShortResampler`). What is above the model's band is kept or left out as the enhancer says.
     Every sample comes out at most `latency` seconds after it, computation aside.
     The level is not known, since the loudest part may be yet to come: `peak` says it. A model that does not normalise
