@@ -20,7 +20,7 @@ from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
 from speech.audio.mp3 import frames_of, recounted
-from speech.audio.ogg import is_damaged
+from speech.audio.ogg import is_chained, is_damaged
 from speech.audio.paths import sound_path
 
 BLOCK_SECONDS = 10.0
@@ -227,6 +227,11 @@ def _sound_file(
         return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start)))), ()
     if file.format == "MP3":
         return _mp3(stack, path, file)
+    if file.format == "OGG" and is_chained(path):
+        return file, (
+            f"holds another recording behind the first, which ends after {file.frames / file.samplerate:.1f} s; what "
+            "follows was left out: take the parts apart, or make one recording of them (ffmpeg -i FILE whole.wav)",
+        )
     if file.frames == 0 or file.frames >= _WITHOUT_LENGTH:
         patches = unclosed(path) or unstated(path)
         if patches:

@@ -1,5 +1,5 @@
-"""Ogg files that are damaged near their end (RFC 3533): libsndfile passes over a page that is not whole, and gives what
-there is without it as if the recording ended early."""
+"""Ogg files of which libsndfile would give a part without a word (RFC 3533): such as are damaged near their end, whose
+page that is not whole it passes over, and such as hold one recording behind another."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ def is_damaged(path: Path) -> bool:
     if left[:4] == _NAME:
         return _end(left, 0) is not None
     return not flags & _LAST and not _NAME.startswith(left[:4])
+
+
+def is_chained(path: Path) -> bool:
+    """Whether another recording follows behind the first one's end (RFC 3533, §4), as what is saved of a radio has,
+    or files that were joined: libsndfile reads the first alone."""
+    with open(path, "rb") as file:
+        begun = False
+        while len(header := file.read(_HEADER)) == _HEADER and header.startswith(_NAME):
+            if begun and header[5] & _FIRST:
+                return True
+            begun = begun or not header[5] & _FIRST  # streams that sound at once all begin before others go on
+            file.seek(sum(file.read(header[-1])), os.SEEK_CUR)
+    return False
 
 
 def _whole_pages(content: bytes) -> Iterator[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ def main(options: Diagnose) -> None:
     if noisy is None:
         pairs = shared_speech() / "test_pairs"
         noisy, clean = pairs / "noisy", clean or pairs / "clean"
+    elif not os.path.exists(noisy):  # False for what no file system takes as a name
+        raise DataError(f"{noisy}: no such file or folder; name a noisy recording, or a folder of them")
     name = options.model or "default"
     files = [noisy] if noisy.is_file() else find_audio(noisy)[0][: options.files]
     if clean is not None and clean.is_file() and len(files) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -178,8 +179,22 @@ def test_an_ogg_file_that_ends_within_a_page_or_has_more_behind_its_last_is_not_
     for cut in (1, 1000, len(content) - _pages(content)[-1]):
         path.write_bytes(content[:-cut])
         assert whole.samples - 48_000 <= audio_info(path).samples < whole.samples
-    path.write_bytes(content + content)  # one behind another
-    assert audio_info(path).samples >= whole.samples
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_of_an_ogg_file_with_one_recording_behind_another_the_first_is_read_and_that_is_said(tmp_path, subtype):
+    path = _ogg(tmp_path, subtype)
+    whole, content = audio_info(path), path.read_bytes()
+    soundfile.write(tmp_path / "b.ogg", noise(48_000, 2), 24000, subtype, format="OGG")
+    for behind in (content, (tmp_path / "b.ogg").read_bytes()):
+        path.write_bytes(content + behind)
+        read = read_audio(path)
+        assert read.waveform.shape == (whole.channels, whole.samples)
+        (note,) = audio_info(path).notes
+        told = rf"another recording behind the first, which ends after {whole.samples / 48000:.1f} s; .* left out: .*"
+        assert re.search(told, note)
+    result = tiny_enhancer(steps=1).enhance_file(path, tmp_path / "c.ogg")
+    assert any("another recording behind the first" in text for text in result.notes)
 
 
 def test_an_ogg_file_that_was_filled_up_with_zeros_is_refused(tmp_path):

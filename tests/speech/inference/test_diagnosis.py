@@ -111,6 +111,12 @@ def test_one_clean_recording_is_not_that_of_several_noisy_ones(tmp_path: Path) -
         main(options)
 
 
+def test_a_recording_that_is_not_there_is_named_as_such(tmp_path: Path) -> None:
+    missing = tmp_path / "none.wav"
+    with pytest.raises(DataError, match=r"none\.wav: no such file or folder; name a noisy recording, or a folder"):
+        main(Diagnose(noisy=missing, output=tmp_path / "out"))
+
+
 @pytest.mark.slow
 def test_the_command_on_the_bundled_model(tmp_path: Path) -> None:
     for place, pair in enumerate(pairs(samples=8000)):
