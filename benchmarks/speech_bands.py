@@ -1,8 +1,9 @@
 """What becomes of what a recording has above 8 kHz, where the models that ship end.
 
 Clean 48 kHz speech of the shared data's full-band validation part, alone, with white noise and with its noises at 10
-dB; enhanced with the upper band kept ("follow") and left out ("drop"). Levels are those above 8.5 kHz against the clean
-speech's, where that is within 20 dB of its loudest (voice) and 40 dB or more below (pause).
+dB; enhanced with gains of its own for the upper band ("enhance"), with one that follows the model's ("follow"), and
+without it ("drop"). Levels are those above 8.5 kHz against the clean speech's, where that is within 20 dB of its
+loudest (voice) and 40 dB or more below (pause).
 
 Example:
     python benchmarks/speech_bands.py
@@ -27,10 +28,12 @@ from benchmarks.speech_models import SHARED_SPEECH
 from benchmarks.speech_sounds import evenly, mono
 from shared.files.io import write_text
 from speech import Enhancer, metrics
+from speech.audio.bands import UpperBand
 from speech.audio.files import read_audio
 
 EDGE = 8500.0
 SNR = 10.0
+CHOICES: tuple[UpperBand, ...] = ("enhance", "follow", "drop")
 Waveform = np.ndarray
 
 
@@ -77,7 +80,7 @@ def noise_for(kind: str, clean: Waveform, rate: int, place: int) -> Waveform:
 def rows(model: str, files: int) -> Iterator[list[str]]:
     """A line for each noise and signal: means over the recordings."""
     loaded = Enhancer.from_pretrained(model).model
-    enhancers = {choice: Enhancer(loaded, upper_band=choice) for choice in ("follow", "drop")}  # type: ignore[arg-type]
+    enhancers = {choice: Enhancer(loaded, upper_band=choice) for choice in CHOICES}
     for kind in ("none", "white", "recorded"):
         found: dict[str, list[tuple[float, ...]]] = {}
         for place, (clean, rate) in enumerate(recordings("clean", files)):
