@@ -49,7 +49,7 @@ from tsdiff.sampling.drawing import (
 )
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
-from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, window_log_likelihoods
+from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, likelihood_settings, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
 from tsdiff.tasks.suited import PLAIN, suited, suited_gaps, telling
 from tsdiff.windows.changed import Changed
@@ -304,7 +304,7 @@ class TSDiffPredictor(ModelCalls):
             ConfigError: a setting out of its range, or a conditional model.
             DataError: an entry without any observed value, or whose likelihood is not finite.
         """
-        return list(window_log_likelihoods(self.model, dataset, replace(settings or LikelihoodSettings(), **changes)))
+        return list(window_log_likelihoods(self.model, dataset, likelihood_settings(settings, changes)))
 
     def refine(
         self, forecasts: Iterable[Forecast], dataset: Iterable[Entry], config: RefineConfig | None = None

@@ -257,6 +257,7 @@ def simulate(
     before_step: Callable[[int], None] | None = None,
     free: Tensor | None = None,
     noise: Noise | None = None,
+    after_step: Callable[[Tensor], Tensor] | None = None,
 ) -> Simulation:
     """Run a batch of chains for `steps` steps.
 
@@ -270,12 +271,16 @@ def simulate(
             then evaluate it anew; the others take the gradient that they have for one of the same mean.
         free: 1 where a coordinate moves, 0 where it is held, shaped like x; None moves all.
         noise: in whose white coordinates the chains run; None means the positions' own.
+        after_step: moves the positions that a step comes to, as the proximal map of a part of the energy that has kinks
+            does, whose gradient a step would follow past them.
 
     Raises:
-        ConfigError: steps < 0; a kernel that accepts or rejects with a potential that knows no energy; noise that is
-            not Gaussian, or beside coordinates that are held.
+        ConfigError: steps < 0; a kernel that accepts or rejects with a potential that knows no energy, or with
+            `after_step`; noise that is not Gaussian, or beside coordinates that are held or `after_step`.
     """
     steps = checked(Natural, steps=steps)
+    if after_step is not None and (kernel.adjusted or noise is not None):
+        raise ConfigError("after_step beside steps that are accepted or rejected, or noise of a colour: leave it out")
     draws = Draws(generators, free)
     held = draws.hold(potential)
     if noise is not None:
@@ -288,6 +293,8 @@ def simulate(
             if kernel.adjusted:
                 state = replace(state, evaluation=None)
         state = kernel(held, state, draws)
+        if after_step is not None:
+            state = replace(state, x=after_step(state.x), evaluation=None)
     return Simulation(noise.colour(state.x) if noise else state.x, state.accepted / max(steps, 1))
 
 

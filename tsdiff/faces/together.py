@@ -163,9 +163,14 @@ def _tell_given(series: Iterable[Entry], parts: Mapping[str, Sequence[str]]) -> 
         return
     others = []
     for name in given:
-        same = {(values[one]["start"], len(values[one]["target"])) for one in (name, *parts[name])}
-        whole = np.sum([values[one]["target"] for one in parts[name]], axis=0) if len(same) == 1 else None
-        if whole is None or not np.allclose(whole, values[name]["target"], rtol=1e-3, equal_nan=True):
+        # Of times at which all are known: parts may have begun later, or have gaps.
+        known = pd.concat([_by_time(values[one]) for one in (name, *parts[name])], axis=1, join="inner").dropna()
+        if not np.allclose(known.iloc[:, 1:].sum(axis=1), known.iloc[:, 0], rtol=1e-3):
             others.append(name)
     unlike = f"; the past of {', '.join(others[:5])} is not the sum of its parts" if others else ""
     tell(f"given sums {', '.join(given[:5])} are forecast as sums of their parts, their own past is not used{unlike}")
+
+
+def _by_time(entry: Entry) -> pd.Series:
+    start, target = entry["start"], np.asarray(entry["target"], dtype=np.float64)
+    return pd.Series(target, index=start.ordinal + start.freq.n * np.arange(len(target)))

@@ -12,8 +12,8 @@ all series.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -140,6 +140,21 @@ class WindowLikelihoods:
                 "missing": self.missing,
             }
         )
+
+
+def likelihood_settings(settings: LikelihoodSettings | None, changes: Mapping[str, Any]) -> LikelihoodSettings:
+    """Settings, the usual ones where there are none, with some of their fields changed.
+
+    Raises:
+        ConfigError: what are no such settings, a field that there is not, or a value out of its range.
+    """
+    if not isinstance(settings, LikelihoodSettings | None):
+        raise ConfigError(f"settings={settings!r}: need LikelihoodSettings(), or None")
+    known = [one.name for one in fields(LikelihoodSettings)]
+    for name, value in changes.items():
+        if name not in known:
+            raise ConfigError(f"{name}={value!r}: no such setting; there are {', '.join(known)}")
+    return replace(settings or LikelihoodSettings(), **changes)
 
 
 def window_log_likelihoods(

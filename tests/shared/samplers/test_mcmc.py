@@ -227,6 +227,19 @@ def test_a_potential_may_change_between_steps_and_adjusted_kernels_see_it():
         assert float(x.mean()) == pytest.approx(mean, abs=0.1)
 
 
+@pytest.mark.parametrize("kernel", [Langevin(0.5, temperature=0.0), Underdamped(0.5, friction=2.0, temperature=0.0)])
+def test_what_moves_positions_after_a_step_has_the_last_word(kernel):
+    """Descent of x²/2 beside a wall at 1, whose proximal map sends back what has gone beyond it."""
+    x, _ = simulate(
+        kernel,
+        potential_of(lambda x: x.square().sum(-1) / 2),
+        torch.full((2, 1), 4.0),
+        50,
+        after_step=lambda x: x.clamp(min=1.0),
+    )
+    torch.testing.assert_close(x, torch.ones(2, 1))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -238,6 +251,10 @@ def test_a_potential_may_change_between_steps_and_adjusted_kernels_see_it():
         (lambda: Hamiltonian(0.1, mass=-1.0), "mass=-1.0"),
         (lambda: Underdamped(0.1, friction=0.0), "friction=0.0"),
         (lambda: simulate(Langevin(0.1), potential_of(quartic), torch.zeros(1, 1), -1), "steps=-1"),
+        (
+            lambda: simulate(Hamiltonian(0.1), potential_of(quartic), torch.zeros(1, 1), 1, after_step=torch.abs),
+            "after_step beside steps",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(make, message):

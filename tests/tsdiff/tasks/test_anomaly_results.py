@@ -16,6 +16,7 @@ from tsdiff.data.origin import Zone
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
     SeriesScores,
+    Thresholds,
     against_recent,
     anomalies_to_frame,
     anomaly_scores,
@@ -74,6 +75,15 @@ def test_thresholds_are_of_all_scores_of_a_series_that_comes_in_parts() -> None:
     limit = fit_thresholds([scored("a", whole[:60]), scored("b", [0.0] * 9), scored("a", whole[60:])], 0.5)
     assert limit.items["a"] == np.median(whole)
     assert limit.overall == np.median([*whole, *[0.0] * 9])
+
+
+def test_thresholds_of_a_frame_whose_ids_are_numbers_are_found_by_them() -> None:
+    """An id that is no text had the threshold of all series, in silence."""
+    scores = [scored("3", [0.0, 1.0, 2.0]), scored("7", [5.0, 6.0, 7.0])]
+    limit = fit_thresholds(scores, 0.5)
+    assert [limit.of(one) for one in (3, np.int64(7), "7", 8)] == [1.0, 6.0, 6.0, limit.overall]
+    own = Thresholds(0.995, 100.0, {3: 1.5, 7: 5.5})
+    assert [int(own.exceeded(one).sum()) for one in scores] == [1, 2]
 
 
 @pytest.mark.parametrize(

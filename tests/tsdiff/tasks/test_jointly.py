@@ -195,6 +195,21 @@ def test_given_totals_are_said_not_to_be_used(naive):
         assert len(table) == 3 * H
 
 
+def test_given_totals_are_compared_where_all_are_known(naive):
+    """A part that begins later, a gap in one, and a total that begins later are no sign of a wrong total."""
+    values = walks(0.5)
+    df = frame(np.vstack([values, values.sum(axis=0)]), ["a", "b", "all"])
+    first, a, b, total = df["ds"].min(), *(df["unique_id"] == name for name in ("a", "b", "all"))
+    late = df["ds"] >= first + pd.Timedelta(days=9)
+    gap = df.assign(y=df["y"].mask(a & (df["ds"] == first + pd.Timedelta(days=20))))
+    for given in (df[~b | late], gap, df[~total | late]):
+        with pytest.warns(Note, match="is not used$"):
+            naive.predict_sums_df(given, {"all": ["a", "b"]}, num_samples=20)
+        wrong = given.assign(y=given["y"] + 3 * (given["unique_id"] == "all"))
+        with pytest.warns(Note, match="past of all is not the sum"):
+            naive.predict_sums_df(wrong, {"all": ["a", "b"]}, num_samples=20)
+
+
 @pytest.mark.parametrize(
     ("sums", "message"),
     [

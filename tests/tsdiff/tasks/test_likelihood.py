@@ -331,6 +331,13 @@ def test_settings_that_cannot_be(change: dict[str, Any]) -> None:
         LikelihoodSettings(**change)
 
 
+def test_settings_of_another_name_or_kind_are_told_what_there_is(trained) -> None:
+    with pytest.raises(ConfigError, match="strid=3: no such setting; there are method, stride, trace"):
+        trained.log_likelihood([entry(walk())], strid=3)
+    with pytest.raises(ConfigError, match="settings='elbo': need LikelihoodSettings"):
+        trained.log_likelihood([entry(walk())], "elbo")
+
+
 def test_windows_step_by_the_horizon_or_lie_side_by_side_by_default() -> None:
     model, _ = gaussian_model()
     assert one(model, entry(walk(48)), steps=2).first.tolist() == [0, LENGTH, 2 * LENGTH]

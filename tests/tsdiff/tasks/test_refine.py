@@ -142,6 +142,30 @@ def test_a_prior_that_outweighs_everything_gives_the_base_forecast_back(trained)
         np.testing.assert_allclose(found, np.repeat(start.samples, 8, axis=0), rtol=2e-3)
 
 
+@pytest.mark.parametrize("method", ["most_likely", "langevin"])
+@pytest.mark.parametrize("energy", ["score", "denoising"])
+def test_a_quantile_prior_that_outweighs_everything_gives_the_base_forecast_back(trained, method, energy):
+    entries = sines()
+    base = naive(entries)
+    config = replace(SMALL, method=method, energy=energy, prior_scale=1e5, steps=30, temperature=1e-5)
+    for found, start in zip(refined(trained, base, entries, config), base, strict=True):
+        np.testing.assert_allclose(found, np.repeat(start.samples, 8, axis=0), atol=0.02 * np.ptp(start.samples))
+
+
+@pytest.mark.parametrize("method", ["most_likely", "langevin", "underdamped", "critically_damped"])
+def test_a_stronger_quantile_prior_changes_a_forecast_less(trained, method):
+    entries = sines()
+    base = naive(entries)
+
+    def change(scale: float) -> float:
+        config = replace(SMALL, method=method, prior_scale=scale, steps=30)
+        found = refined(trained, base, entries, config)
+        return float(np.mean([np.abs(one - start.samples).mean() for one, start in zip(found, base, strict=True)]))
+
+    weak, usual, strong, stronger = map(change, (0.0, 0.3, 10.0, 1000.0))
+    assert weak > usual > strong > 0.95 * stronger
+
+
 # --- what a refined sample depends on ----------------------------------------------------------------------
 
 

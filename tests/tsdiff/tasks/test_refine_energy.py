@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -180,6 +182,23 @@ def test_the_mean_of_samples_under_the_quantile_prior_is_pulled_by_their_level()
     low, high = prior("quantile")(torch.full((2, 3, 1), 2.5))[1][:, 2, 0]  # below the base forecast, 3
     assert float(low) == pytest.approx(-0.2)
     assert float(high) == pytest.approx(-0.9)
+
+
+def test_a_step_of_the_quantile_prior_ends_at_the_base_forecast():
+    x = torch.tensor([[0.0, 1.9, 3.3], [9.0, 1.0, 3.01]])[..., None]
+    chosen = prior("quantile", scale=2.0)
+    moved = chosen.drawn(x, step=0.25)[..., 0]
+    # Of level .2 by at most .1 up and .4 down, of level .9 by .45 and .05; less where the base forecast is nearer.
+    expected = torch.tensor([[0.0, 1.9 + 0.099, 3.3 - 0.297], [9.0, 1.45, 3.01 - 0.0099]])
+    torch.testing.assert_close(moved, expected)
+
+
+def test_a_rounded_kink_pulls_no_value_past_the_base_forecast():
+    x = torch.tensor([[0.0, 1.99, 30.0], [0.0, 2.01, 3.0]])[..., None]
+    chosen = replace(prior("quantile", scale=5.0), sharpest=4.0)
+    pull = chosen(x)[1][..., 0]
+    torch.testing.assert_close(pull, torch.tensor([[0.0, -4 * 0.01, 5 * 0.8], [0.0, 4 * 0.01, 0.0]]))
+    torch.testing.assert_close(chosen(x)[0], prior("quantile", scale=5.0)(x)[0])
 
 
 # --- both together -----------------------------------------------------------------------------------------

@@ -27,16 +27,19 @@ class Thresholds:
     Attributes:
         quantile: of the scores of ordinary data that they are.
         overall: over all series, for a series that was not among them.
-        items: of each series.
+        items: of each series, by its id; kept as text, whatever ids the frame has.
     """
 
     quantile: float
     overall: float
-    items: Mapping[str, float]
+    items: Mapping[Any, float]
 
-    def of(self, item_id: str) -> float:
-        """The threshold of a series."""
-        return self.items.get(item_id, self.overall)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", {str(item): limit for item, limit in self.items.items()})
+
+    def of(self, item_id: Any) -> float:
+        """The threshold of a series, by its id in the frame or as text."""
+        return self.items.get(str(item_id), self.overall)
 
     def exceeded(self, result: SeriesScores) -> np.ndarray:
         """Whether the score of each step is above the threshold of its series, (length,); not where there is none."""

@@ -13,6 +13,7 @@ that is odd in ε, whose gradient is far larger than the energy's own at low noi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,9 @@ from shared.random import Generators, randn
 from shared.samplers.mcmc import Evaluation
 from shared.sde import SDE
 from tsdiff.tasks.refinement.config import Prior
+
+_NEARLY = 0.99
+"""Of the way to the base forecast, which a step of the quantile prior goes at most."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,8 @@ class BasePrior:
         kind: "mse" or "quantile".
         scale: λ.
         levels: quantile level of each sample, (batch,).
+        sharpest: curvature to which the kink of "quantile" is rounded in the gradient, so that a step of that size does
+            not follow it to the other side of the base forecast and farther; the energy keeps it.
     """
 
     base: Tensor
@@ -194,6 +200,7 @@ class BasePrior:
     kind: Prior
     scale: float
     levels: Tensor
+    sharpest: float = math.inf
 
     def __call__(self, x: Tensor) -> Evaluation:
         """Energy (batch,), float64, and gradient like x."""
@@ -201,10 +208,22 @@ class BasePrior:
         if self.kind == "mse":
             value, slope = gap.square(), -2 * gap
         else:
-            q = self.levels.reshape(-1, *([1] * (x.ndim - 1)))
+            q = self._levels(x)
             value = torch.maximum(q * gap, (q - 1) * gap)
             slope = torch.where(gap > 0, -q, torch.where(gap < 0, 1 - q, torch.zeros_like(q)))
+            if math.isfinite(self.sharpest):
+                steepest = self.sharpest * gap.abs() / max(self.scale, torch.finfo(gap.dtype).tiny)
+                slope = slope.clamp(-steepest, steepest)
         return Evaluation(self.scale * value.flatten(1).double().sum(1), self.scale * slope)
+
+    def drawn(self, x: Tensor, step: float) -> Tensor:
+        """States after a step of descent of the "quantile" prior alone, which goes no farther than the base forecast:
+        its proximal map, of a kink that is rounded so little that no value sticks to it."""
+        gap, q = (self.base - x) * self.where, self._levels(x)
+        return x + (_NEARLY * gap).clamp(-self.scale * step * (1 - q), self.scale * step * q)
+
+    def _levels(self, x: Tensor) -> Tensor:
+        return self.levels.reshape(-1, *([1] * (x.ndim - 1)))
 
     @property
     def stiffness(self) -> float:

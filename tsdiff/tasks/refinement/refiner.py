@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -143,20 +145,30 @@ class Refiner:
         levels = torch.from_numpy(quantile_levels(settings.num_samples)[draws]).to(start)
         prior = BasePrior(start, horizon, settings.prior, settings.prior_scale, levels)
         model_energy = self._model_energy(windows, free, generators)
+        kernel = self._kernel(model_energy.stiffness + prior.stiffness)
+        after_step = None
+        if settings.prior == "quantile" and not kernel.adjusted:  # no step is rejected that overshoots its kink
+            if isinstance(kernel, Langevin):
+                after_step = partial(prior.drawn, step=kernel.step_size)
+            elif isinstance(kernel, Underdamped):
+                prior = replace(prior, sharpest=1 / kernel.step_size**2)
 
         def potential(x: Tensor) -> Evaluation:
+            if after_step is not None:
+                return model_energy(x)
             (bound, force), (distance, pull) = model_energy(x), prior(x)
             together = None if bound is None or distance is None else bound + distance
             return Evaluation(together, force + pull)
 
         result = simulate(
-            self._kernel(model_energy.stiffness + prior.stiffness),
+            kernel,
             potential,
             start,
             settings.steps,
             generators,
             (lambda step: model_energy.redraw() if step else None) if settings.redraw else None,
             free,
+            after_step=after_step,
         )
         x = result.x
         if isinstance(model_energy, ScoreForce) and settings.method != "most_likely":
