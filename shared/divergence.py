@@ -39,7 +39,8 @@ def data_and_divergence(
         columns = 1 if directions is None else len(directions)
         divergence = torch.zeros(x.shape[0], columns, dtype=torch.float64, device=x.device)
         if not flat.requires_grad:
-            return data.detach(), divergence  # a constant prediction
+            _check_constant(denoiser, x, times, data)
+            return data.detach(), divergence
         if directions is None:
             for i in range(flat.shape[1]):
                 (gradient,) = torch.autograd.grad(flat[:, i].sum(), real, retain_graph=True)
@@ -49,6 +50,16 @@ def data_and_divergence(
                 (gradient,) = torch.autograd.grad(flat, real, probe.expand_as(flat), retain_graph=True)
                 divergence[:, column] = (rows(gradient) * probe).sum(1).double()
     return data.detach(), divergence
+
+
+def _check_constant(denoiser: DenoiserFunction, x: Tensor, times: Tensor, data: Tensor) -> None:
+    """A prediction without a gradient has to be a constant, whose divergence is 0."""
+    moved = denoiser(x + (1 + x.abs()) / 16, times)
+    if not torch.equal(moved.detach(), data.detach()):
+        raise ConfigError(
+            "the denoiser's prediction changes with the state, but has no gradient: take it out of torch.no_grad() "
+            "and torch.inference_mode(), and leave out detach()"
+        )
 
 
 def directions_of(x: Tensor, trace: Trace, probes: int | Tensor, generator: Generators) -> Tensor | None:

@@ -88,9 +88,11 @@ def elbo(
     """
     if x0.is_complex():
         raise ConfigError("the bound is written for real data; give real and imaginary parts as channels")
-    if noise.ndim != x0.ndim + 2 or noise.shape[3:] != x0.shape[1:] or noise.shape[2] not in (1, len(x0)):
+    fits = noise.ndim == x0.ndim + 2 and noise.shape[3:] == x0.shape[1:] and noise.shape[2] in (1, len(x0))
+    if not fits or 0 in noise.shape[:2]:
         raise ConfigError(
-            f"noise of shape {tuple(noise.shape)}: need (draws, levels, batch or 1, *{tuple(x0.shape[1:])})"
+            f"noise of shape {tuple(noise.shape)}: need (draws, levels, batch or 1, *{tuple(x0.shape[1:])}), at "
+            "least one draw and one level"
         )
     sde.prior_log_prob(x0[:1], None if y is None else y[:1])  # refuse a bridge before the work, not after
     t_end = sde.t_min if t_end is None else t_end

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from shared.checks import Chance, Checked, Count, NonNegative, checked
 from shared.errors import ConfigError
-from shared.random import Generators, randn
+from shared.random import Generators, device_of, randn
 from shared.sde.base import expand
 
 Predictions = tuple[Tensor, Tensor]
@@ -77,7 +77,7 @@ class Interpolant(Checked):
             ConfigError: items of different shapes, or such that the network's predictions have.
         """
         _check_ends(x0, x1)
-        place = x0.device if generator is None else generator.device
+        place = x0.device if generator is None else device_of(generator)
         count = len(x0)
         slices = torch.arange(count, dtype=torch.float64, device=place)
         t = (slices + torch.rand(count, generator=generator, dtype=torch.float64, device=place)) / count

@@ -82,7 +82,7 @@ def estimate_log_likelihood(
         Values, standard errors and the number of network calls.
 
     Raises:
-        ConfigError: the process has no prior density, or a setting is impossible.
+        ConfigError: the process has no prior density, a setting is impossible, or the denoiser records no gradient.
         SamplingError: data or predictions that are not finite, with the adaptive solver.
     """
     checked(Count | None, steps=steps)

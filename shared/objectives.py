@@ -21,6 +21,7 @@ from shared.checks import Chance, Checked, Finite, Positive, checked
 from shared.coupling import Coupling, coupled
 from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
+from shared.random import device_of
 from shared.sde.base import SDE, residual
 from shared.views import rows
 
@@ -105,7 +106,7 @@ class TimeSampler(Checked):
 
     def sample(self, sde: SDE, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Times (batch,), float64."""
-        device = "cpu" if generator is None else generator.device
+        device = "cpu" if generator is None else device_of(generator)
         uniform = torch.rand(batch, generator=generator, dtype=torch.float64, device=device)
         if self.stratified:
             slices = torch.randperm(batch, generator=generator, device=device)
@@ -152,6 +153,8 @@ class TimeSampler(Checked):
     def _normal_bounds(self, lam_low: float, lam_high: float) -> tuple[float, float]:
         bounds = torch.tensor([-lam_high, -lam_low], dtype=torch.float64).sub(self.mean).div(self.std)
         below, above = _NORMAL.cdf(bounds).tolist()
+        need = f"the process has log(σ/α) from {-lam_high:.3g} to {-lam_low:.3g}, where hardly any would be drawn"
+        self._require(above - below > 1e-9, "mean std", need + "; choose a mean within")
         return below, above
 
 

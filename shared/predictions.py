@@ -151,11 +151,15 @@ class EDMScales:
         a, ratio = point.alpha, point.ratio
         width = a * sigma_data**2 + ratio  # (α²σ_d² + σ²)/α
         noise = -0.125 * (a / ratio).log()
+        # Where a flow starts, α = 0 and the ratio is infinite, their derivatives in time, too, are those of the limit.
+        start = (a == 0) & (point.sigma > 0)
+        skip = a * sigma_data**2 / point.sigma.square()
+        whole = torch.full_like(a, sigma_data)
         return cls(
-            sigma_data**2 / width,
-            sigma_data * (1 + a / ratio * sigma_data**2).rsqrt(),
+            torch.where(start, skip, sigma_data**2 / width),
+            torch.where(start, whole, sigma_data * (1 + a / ratio * sigma_data**2).rsqrt()),
             (a.square() * sigma_data**2 + point.sigma.square()).clamp_min(_SMALLEST).rsqrt(),
-            noise.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL),
+            torch.where(start, _LARGEST_LEVEL, noise.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)),
         )
 
     @classmethod

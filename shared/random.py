@@ -54,8 +54,20 @@ def seeds(count: int, generator: Generators = None) -> list[int]:
     return [int(torch.empty((), dtype=torch.int64, device=_place(g)).random_(generator=g)) for g in each]
 
 
+def device_of(generator: torch.Generator) -> torch.device:
+    """Where one generator lives.
+
+    Raises:
+        ConfigError: it is none, but a seed, or a generator of NumPy.
+    """
+    if isinstance(generator, torch.Generator):
+        return generator.device
+    seed = generator if isinstance(generator, int) else 0
+    raise ConfigError(f"generator={generator!r}: give torch.Generator().manual_seed({seed}), or one per item")
+
+
 def _place(generator: torch.Generator | None) -> torch.device | None:
-    return None if generator is None else generator.device
+    return None if generator is None else device_of(generator)
 
 
 class PlacedGenerator(torch.Generator):
@@ -106,10 +118,8 @@ def randn(
     Raises:
         ConfigError: the number of generators is not the batch size, or a seed was given for one.
     """
-    if isinstance(generator, int):
-        raise ConfigError(f"generator={generator}: give torch.Generator().manual_seed({generator}), or one per item")
-    if generator is None or isinstance(generator, torch.Generator):
-        source = device if generator is None else generator.device
+    if generator is None or not isinstance(generator, Sequence):
+        source = device if generator is None else device_of(generator)
         return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=source).to(device or source)
     if len(generator) != shape[0]:
         raise ConfigError(f"{len(generator)} generators for a batch of {shape[0]}: give one per item, or just one")

@@ -11,8 +11,10 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
+from shared.checks import Natural, checked, require
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
@@ -135,6 +137,8 @@ def sample(
         ConfigError: an unknown method or schedule, a setting that the method does not take or that is out of range,
             impossible times, or no shape.
     """
+    if not isinstance(sde, SDE):
+        raise ConfigError(f"sde={sde!r}: need a process, an object such as VPSDE()")
     run_method = method_from(method, **settings)
     lies: Schedule | Tensor = getattr(run_method, "schedule", "log_snr") if schedule is None else schedule
     times = method_times(run_method, sde, steps, lies, t_start, t_end)
@@ -175,8 +179,13 @@ def _start(
     dtype: torch.dtype | None,
     device: torch.device | str | None,
 ) -> Tensor:
-    if y is not None and not (y.is_floating_point() or y.is_complex()):
-        raise ConfigError(f"an anchor y of {y.dtype}: need real or complex numbers, such as y.float()")
+    for name, given in (("an anchor y", y), ("a state x_start", x_start)):
+        if given is not None:
+            _check_numbers(name, given)
+    if shape is not None:
+        shape = checked(Annotated[tuple[Natural, ...], MinLen(1), "the batch first, such as (16, 96, 1)"], shape=shape)
+    known = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
+    require(dtype is None or known, "need real or complex numbers, such as torch.float32", dtype=dtype)
     if x_start is not None:
         start = x_start
     elif y is None and shape is None:
@@ -195,6 +204,15 @@ def _start(
     if y is not None and not (y.ndim <= start.ndim and all(map(_repeats, y.shape[::-1], start.shape[::-1]))):
         raise ConfigError(f"an anchor y of shape {tuple(y.shape)} for states of {tuple(start.shape)}: need the same")
     return start
+
+
+def _check_numbers(name: str, given: Tensor) -> None:
+    if not isinstance(given, Tensor):
+        raise ConfigError(f"{name} of the type {type(given).__name__}: need a tensor, such as torch.as_tensor makes")
+    if not (given.is_floating_point() or given.is_complex()):
+        raise ConfigError(f"{name} of {given.dtype}: need real or complex numbers, such as {name.split()[-1]}.float()")
+    if given.ndim == 0:
+        raise ConfigError(f"{name} without axes: need (batch, ...)")
 
 
 def _repeats(size: int, whole: int) -> bool:

@@ -120,10 +120,9 @@ class AdaptiveODE(Checked):
         """Run from the first point of the grid to the last."""
         nodes = run.single()
         first, last, x = nodes[0], nodes[-1], run.x
-        stop = nodes[-2] if is_clean(last) and len(nodes) > 2 else last
-        if is_clean(stop):
-            stop = first
-        elif first.sigma == 0:
+        # To clean data, where α/σ is infinite, the last step is the prediction from the smallest positive time.
+        stop = Node.at(run.sde, min(run.sde.t_min, 0.5 * first.t)) if is_clean(last) else last
+        if first.sigma == 0:
             inside = Node.at(run.sde, max(first.t - _BOOT, 0.5 * (first.t + stop.t)))
             x = self._solve(run, out_of_bridge(run, x, first, inside), inside, stop)
         else:

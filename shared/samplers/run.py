@@ -247,6 +247,10 @@ class Run:
     def _counted(self, x: Tensor, t: Tensor, **told: Tensor) -> Tensor:
         self.nfe += 1
         x0 = self._denoiser(x, t, **told)
+        if not isinstance(x0, Tensor):
+            raise ConfigError(
+                f"the denoiser returned the type {type(x0).__name__}: need a tensor shaped like the state"
+            )
         if x0.shape != x.shape:
             raise ConfigError(f"the denoiser returned shape {tuple(x0.shape)} for a state of {tuple(x.shape)}")
         return x0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -99,7 +99,8 @@ class ResfusionSDE(LinearBeta, FromNothing):
         return -0.5 * self._reach * self._beta(self._reach * t) * self.kept(t)
 
     def _alpha(self, t: Tensor) -> Tensor:
-        return torch.where(t < 1, 2 * self.kept(t) - 1, torch.zeros_like(t))
+        alpha = 2 * self.kept(t) - 1
+        return alpha - torch.where(t < 1, torch.zeros_like(t), alpha.detach())  # 0 at the end, with its derivative
 
     def _alpha_dot(self, t: Tensor) -> Tensor:
         return 2 * self._kept_dot(t)
@@ -139,6 +140,36 @@ class OUVPSDE(LinearBeta, SDE):
         return self._time_of_beta_integral(torch.log1p(self.stiffness * torch.exp(-2 * lam)) / self.stiffness)
 
 
+class _ExponentialIntegral(torch.autograd.Function):
+    """Ei(x), of SciPy, differentiable by torch both ways, in `torch.func` too."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        from scipy.special import expi
+
+        return torch.as_tensor(expi(x.detach().cpu().numpy()), dtype=x.dtype, device=x.device)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x.exp() / x
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return tangent * x.exp() / x
+
+
+def _expi(x: Tensor) -> Tensor:
+    found: Tensor = _ExponentialIntegral.apply(x)
+    return found
+
+
 class FromRatio(SDE):
     """A process that ends where α and σ both vanish, or nearly, and so states σ²/α."""
 
@@ -175,12 +206,10 @@ class BBEDSDE(FromRatio):
 
     def _variance_over_alpha(self, t: Tensor) -> Tensor:
         """(1 − t)·∫₀ᵗ g²(s)/(1 − s)² ds in closed form, by parts, with the exponential integral Ei."""
-        from scipy.special import expi
-
         log_k = math.log(self.k)
         left = 1 - t
-        ei = torch.as_tensor(expi((-2 * log_k * left).cpu().numpy()), dtype=t.dtype, device=t.device)
-        tail = torch.where(left > 0, left * (ei - expi(-2 * log_k)), torch.zeros_like(t))
+        start = torch.full_like(t, -2 * log_k)
+        tail = torch.where(left > 0, left * (_expi(-2 * log_k * left) - _expi(start)), torch.zeros_like(t))
         return self.c * (torch.exp(2 * log_k * t) - left + 2 * log_k * self.k**2 * tail)
 
     def _variance_dot(self, t: Tensor) -> Tensor:

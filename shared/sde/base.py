@@ -29,6 +29,8 @@ from shared.views import rows
 TimeLike = Tensor | float
 """A time, or times (batch,)."""
 _HAIR = 1e-10
+_ROUNDING = 1e-15
+"""An α at T that is below is 0 but for rounding, as cos(π/2) is."""
 
 
 def expand(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -112,7 +114,7 @@ class SDE(Checked, ABC):
 
     def alpha(self, t: TimeLike) -> Tensor:
         """α(t), shaped like `t`, in its dtype."""
-        return self._evaluate(self._alpha, t)
+        return self._evaluate(lambda s: self._ended(self._alpha(s), s), t)
 
     def sigma(self, t: TimeLike) -> Tensor:
         """σ(t), shaped like `t`, in its dtype."""
@@ -124,7 +126,12 @@ class SDE(Checked, ABC):
 
     def _log_snr(self, t: Tensor) -> Tensor:
         alpha, _, ratio = self._path(t)
-        return 0.5 * (alpha / ratio).log()
+        return 0.5 * (self._ended(alpha, t) / ratio).log()
+
+    def _ended(self, alpha: Tensor, t: Tensor) -> Tensor:
+        """α, and 0 where sampling starts if it is 0 there but for rounding; its derivative stays."""
+        gone = (t >= self.T) & (alpha.abs() < _ROUNDING)
+        return alpha - torch.where(gone, alpha.detach(), torch.zeros_like(alpha))
 
     def variance_over_alpha(self, t: TimeLike) -> Tensor:
         """σ²/α, shaped like `t`; finite at the end of a bridge, where both vanish."""
@@ -134,7 +141,7 @@ class SDE(Checked, ABC):
         """α, σ and σ²/α at once, shaped like `t`, float64."""
         wide = t.double() if isinstance(t, Tensor) else torch.tensor(float(t), dtype=torch.float64)
         alpha, variance, ratio = self._path(wide)
-        return alpha, variance.clamp_min(0).sqrt(), ratio
+        return self._ended(alpha, wide), variance.clamp_min(0).sqrt(), ratio
 
     def alpha_dot(self, t: TimeLike) -> Tensor:
         """dα/dt, shaped like `t`."""
@@ -183,7 +190,7 @@ class SDE(Checked, ABC):
         Returns:
             mean (batch, ...) and std (batch,). For complex data, std is of the complex noise, E|ε|² = 1.
         """
-        alpha = self._evaluate(self._alpha, t, keep_dtype=False)
+        alpha = self._evaluate(lambda s: self._ended(self._alpha(s), s), t, keep_dtype=False)
         return anchored(expand(alpha, x0) * residual(x0, y), y), self.sigma(t)
 
     def perturb(self, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:

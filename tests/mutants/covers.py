@@ -82,9 +82,10 @@ TESTS = {
         "shared/sde/test_sde.py",
         "shared/test_predictions.py",
         "shared/samplers/test_solvers.py",
+        "shared/sde/test_own_end.py",
     ),
     "shared/flow_maps/span.py": ("tsdiff/model/test_flow_map_backbones.py",),
-    "shared/sde/": ("shared/sde/test_sde.py", "shared/test_predictions.py"),
+    "shared/sde/": ("shared/sde/test_sde.py", "shared/test_predictions.py", "shared/sde/test_own_end.py"),
     "shared/files/settings.py": ("speech/training/test_speech_training.py", "tsdiff/experiment/test_experiment.py"),
     "speech/": ("speech/test_enhancer.py", "speech/model/test_speech_model.py", "speech/model/test_frontend.py"),
     "speech/enhancer.py": (

@@ -123,7 +123,7 @@ def test_the_number_of_calls_and_the_error_s_meaning() -> None:
     assert not math.isnan(float(one.value[0]))
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 4), (2, 5, 2, 4), (2, 5, 1, 5)])
+@pytest.mark.parametrize("shape", [(2, 5, 4), (2, 5, 2, 4), (2, 5, 1, 5), (0, 5, 1, 4), (2, 0, 1, 4)])
 def test_noise_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="noise of shape"):
         elbo(lambda x, t: x, VPSDE(), torch.zeros(3, 4), torch.zeros(shape))

@@ -253,3 +253,14 @@ def test_data_that_is_not_finite_is_told() -> None:
     x0 = torch.tensor([[0.1, math.nan, 0.9]])
     with pytest.raises(SamplingError, match="data and predictions are finite"):
         log_likelihood(GaussianData(VPSDE(), 0.3, 0.8).denoiser, VPSDE(), x0)
+
+
+def test_a_denoiser_that_records_no_gradient_is_told_unless_it_is_constant() -> None:
+    """Its divergence was taken for 0, and the density was wrong by hundreds of nats."""
+    denoiser, x0 = GaussianData(VPSDE(), 0.3, 0.8).denoiser, torch.ones(2, DIMS)
+    for without in (torch.no_grad(), torch.inference_mode()):
+        with pytest.raises(ConfigError, match="has no gradient"):
+            log_likelihood(without(denoiser), VPSDE(), x0)
+    with pytest.raises(ConfigError, match="has no gradient"):
+        log_likelihood(lambda x, t: denoiser(x, t).detach(), VPSDE(), x0, trace="hutchinson")
+    assert bool(torch.isfinite(log_likelihood(lambda x, t: torch.zeros_like(x), VPSDE(), x0)).all())

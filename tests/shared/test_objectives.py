@@ -274,6 +274,8 @@ BAD: list[Callable[[], object]] = [
     lambda: DiffusionLoss("min_snr", gamma=-1.0),
     lambda: TimeSampler(t_min=0.0).sample(VPSDE(), 4),
     lambda: TimeSampler(t_min=1.5).sample(VPSDE(), 4),
+    lambda: TimeSampler("log_normal", mean=50.0).sample(VPSDE(), 4),
+    lambda: TimeSampler().sample(VPSDE(), 4, 3),  # type: ignore[arg-type]
     lambda: DiffusionLoss("epsilon")(Denoiser(Affine(), VPSDE()), torch.randn(2, 3)),  # type: ignore[arg-type]
 ]
 

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import jvp
 
 from shared.errors import ConfigError
 from shared.predictions import Denoiser, EDMScales, NetworkOutput, PathPoint, Prediction
 from shared.random import make_generator, randn
-from shared.sde import SBVESDE, SDE, VPSDE
+from shared.sde import SBVESDE, SDE, VPSDE, FlowSDE, ResfusionSDE
 from tests.conftest import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 
@@ -250,3 +251,18 @@ def test_other_outputs_are_refused_at_the_end_of_a_bridge(output: NetworkOutput)
     y = torch.randn(2, 3)
     with pytest.raises(ConfigError, match="end of a bridge"):
         Denoiser(Same(), SBVESDE(), output)(y, torch.ones(2), y)
+
+
+@pytest.mark.parametrize("sde", [FlowSDE(), FlowSDE(scale=0.3), ResfusionSDE()], ids=str)
+def test_edms_scales_change_with_time_at_the_start_of_a_flow_as_just_after_it(sde: SDE) -> None:
+    """Flow maps differentiate them."""
+
+    def scales(t: Tensor) -> Tensor:
+        found = EDMScales.at(PathPoint.at(sde, t), 0.7)
+        return torch.stack([found.skip, found.out, found.input])
+
+    one = torch.ones(1, dtype=torch.float64)
+    values, rates = jvp(scales, (one,), (one,))
+    after, expected = jvp(scales, (one - 1e-7,), (one,))
+    torch.testing.assert_close(values, after, rtol=0, atol=1e-5)
+    torch.testing.assert_close(rates, expected, rtol=1e-4, atol=1e-5)

@@ -18,7 +18,7 @@ from shared.flow_maps.objectives import FlowMapObjective, FlowMapSetting, joined
 from shared.objectives import DiffusionLoss, TimeSampler
 from shared.predictions import Denoiser
 from shared.random import make_generator
-from shared.sde import SDE, VPSDE, FlowSDE
+from shared.sde import SDE, VPSDE, FlowSDE, ResfusionSDE
 from shared.sde.base import expand
 from tests.conftest import SDES, all_sdes
 from tests.shared.flow_maps.gaussian_map import F64, MEAN, VARIANCE, exact_map, jumps
@@ -54,7 +54,7 @@ def test_the_jump_goes_where_the_ode_goes(name: str, sde: SDE) -> None:
     torch.testing.assert_close(reached, expected, **TIGHT)
 
 
-@all_sdes(skip=("bbed",))  # α and σ of which cannot be differentiated as they stand
+@all_sdes()
 def test_the_map_moves_with_its_end_as_the_ode_does(name: str, sde: SDE) -> None:
     jump = jumps(sde)
 
@@ -68,7 +68,7 @@ def test_the_map_moves_with_its_end_as_the_ode_does(name: str, sde: SDE) -> None
     torch.testing.assert_close(slope_along(reached, (r, torch.ones_like(r))), slope, **TIGHT)
 
 
-@all_sdes(skip=("bbed",))
+@all_sdes()
 def test_the_map_does_not_change_along_the_ode(name: str, sde: SDE) -> None:
     """∂_t X + ∂_x X·v = 0, the Eulerian identity, of which MeanFlow's is another form."""
     jump = jumps(sde)
@@ -128,12 +128,10 @@ def test_shares_of_the_way_are_in_alpha_over_sigma(name: str, sde: SDE) -> None:
 
 
 def exact_maps() -> Iterator[object]:
-    """Every process with every objective, but BBED with those that differentiate α and σ in time, which it does not
-    allow."""
+    """Every process with every objective."""
     for name, sde in SDES.items():
         for label, objective in OBJECTIVES.items():
-            if name != "bbed" or not isinstance(objective, (LagrangianMap, MeanFlowMap)):
-                yield pytest.param(sde, objective, id=f"{name}-{label}")
+            yield pytest.param(sde, objective, id=f"{name}-{label}")
 
 
 @pytest.mark.parametrize(("sde", "objective"), exact_maps())
@@ -146,6 +144,16 @@ def test_the_exact_map_makes_no_error(sde: SDE, objective: FlowMapObjective) -> 
     loss = DiffusionLoss("noise").of_error(jump.denoiser, error, times)
     (slope,) = torch.autograd.grad(loss.mean(), tuple(jump.denoiser.parameters()))
     assert abs(float(slope)) < 1e-8
+
+
+@pytest.mark.parametrize("sde", [FlowSDE(), FlowSDE(scale=0.3), ResfusionSDE(), VPSDE()], ids=str)
+def test_mean_flow_of_jumps_from_where_sampling_starts(sde: SDE) -> None:
+    """There α may be 0, and still has a derivative."""
+    jump = jumps(sde)
+    start = Times.at(sde, torch.ones_like(jump.start.t))
+    moved = replace(jump, start=start, x0=jump.denoiser(jump.x, start.t, jump.y).detach())
+    error, _ = MeanFlowMap().error(moved, None, None)
+    torch.testing.assert_close(error, torch.zeros_like(error), **TIGHT)
 
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES.values(), ConsistencyMap()], ids=[*OBJECTIVES, "consistency"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator
 from shared.samplers import Method, StepInfo, sample, time_grid
@@ -170,3 +172,30 @@ def test_callback_sees_every_step_and_may_stop() -> None:
     assert len(result.trajectory) == 4
     assert all(info.x0 is not None for info in seen)
     assert not sample(Counter(), VPSDE(), (2, 3), callback=lambda info: None).stopped
+
+
+# What cannot be used is told. ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        # At whole numbers the first call was told t = 0 or 1, whatever the time was.
+        ({"x_start": torch.ones(2, 3, dtype=torch.long)}, "x_start of torch.int64: .* such as x_start.float()"),
+        ({"x_start": np.ones((2, 3))}, "x_start of the type ndarray: need a tensor"),
+        ({"x_start": torch.tensor(1.0)}, "x_start without axes"),
+        ({"y": np.ones((2, 3))}, "anchor y of the type ndarray: need a tensor"),
+        ({"shape": ()}, r"shape=\(\): .* the batch first"),
+        ({"shape": 3}, "shape=3: .* the batch first"),
+        ({"shape": (-1, 3)}, r"shape=\(-1, 3\)"),
+        ({"shape": (2, 3), "dtype": torch.int64}, "dtype=torch.int64: .* such as torch.float32"),
+        ({"shape": (2, 3), "generator": np.random.default_rng(0)}, r"generator=Generator\(PCG64\).*torch.Generator"),
+        ({"shape": (2, 3), "sde": VPSDE}, r"sde=.*an object such as VPSDE\(\)"),
+        ({"shape": (2, 3), "sde": "vp"}, "sde='vp': need a process"),
+        ({"shape": (2, 3), "denoiser": lambda x, t: (x, t)}, "the denoiser returned the type tuple"),
+    ],
+    ids=range(12),
+)
+def test_what_cannot_be_sampled_with_is_told(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        sample(**{"denoiser": Counter(), "sde": VPSDE(), **given})

@@ -14,7 +14,7 @@ from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, sample, time_grid
 from shared.samplers.brownian import BrownianNoise
-from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, ResfusionSDE, VPBridgeSDE
+from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE, ResfusionSDE, VPBridgeSDE
 from shared.shift import KnownShift, data_from_resnoise, dbim_shift, resfusion_shift
 from tests.conftest import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
@@ -252,3 +252,24 @@ def test_any_grid_serves_the_corrector(name: str, sde: SDE) -> None:
             )
             errors.append(abs(float(result.x.std()) - 0.8))
         assert errors[1] < 1.2 * errors[0] + 0.02
+
+
+# The adaptive solver. --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sde", [FlowSDE(), VPSDE(), SBVESDE()], ids=str)
+def test_steps_do_not_matter_to_the_adaptive_solver(sde: SDE) -> None:
+    """To clean data, too, of which one step was the mean, and ten that are even in t left out a tenth of the way."""
+    x = torch.randn(64, 2, dtype=torch.float64, generator=make_generator("rk45"))
+    y = torch.zeros_like(x)
+    data = GaussianData(sde, 0.4, 0.6)
+    start = 1.0 if sde.prior_std else 0.9
+    common = {"y": y, "x_start": x, "t_start": start, "t_end": 0.0, "method": "rk45", "rtol": 1e-8, "atol": 1e-8}
+    found = [
+        sample(data.denoiser, sde, steps=steps, schedule=schedule, **common)
+        for steps, schedule in ((1, "log_snr"), (2, "log_snr"), (10, "uniform"), (10, "log_snr"))
+    ]
+    for one in found:
+        assert torch.equal(one.x, found[0].x)
+        assert one.nfe == found[0].nfe
+    torch.testing.assert_close(found[0].x, data.flow(x, start, 0.0), rtol=0, atol=2e-2)
