@@ -24,6 +24,8 @@ from .limits import Limits, check_size
 from .requests import LOUDNESS, MODELS, PAIR, RATES, ModelName, SoundRequest, SoundResult, Tell
 
 _HEARD_CHANNELS = 2
+_HEARD_PEAK = 1.1
+"""Times full scale; what a lossy coding adds is less, and makes no difference to tell of."""
 
 
 def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> SoundResult:
@@ -67,9 +69,12 @@ def enhance(request: SoundRequest, folder: Path, tell: Tell, limits: Limits) -> 
     picture, before, after = folder / "spectrograms.png", folder / "before.flac", folder / "after.flac"
     picture_files(picture, request.source, target, _short(request.name))
     tell(0.95, "writing")
-    heard_copy(request.source, before)
-    heard_copy(target, after)
+    loudest = max(1.0, _peak(request.source), _peak(target))
+    heard_copy(request.source, before, 1 / loudest)
+    heard_copy(target, after, 1 / loudest)
     notes = (told_replaced(made.replaced), *made.notes) if made.replaced else made.notes
+    if loudest > _HEARD_PEAK:
+        notes = (*notes, f"peaks reach {loudest:.3g} times full scale: both are heard quieter by that, the file is not")
     return SoundResult(before, after, target, picture, about=_about(made, request), notes=notes)
 
 
@@ -109,14 +114,21 @@ def result_name(name: str) -> str:
     return f"{stem}-enhanced{suffix if written else '.wav'}"
 
 
-def heard_copy(source: Path, target: Path) -> None:
-    """A FLAC copy of a file's first two channels, which every browser plays."""
+def _peak(path: Path) -> float:
+    """Of the channels that are heard."""
+    with open_audio(path) as reader:
+        blocks = (finite(block[:_HEARD_CHANNELS])[0] for block in reader.blocks())
+        return max((float(np.abs(block).max(initial=0)) for block in blocks), default=0.0)
+
+
+def heard_copy(source: Path, target: Path, gain: float = 1.0) -> None:
+    """A FLAC copy of a file's first two channels, which every browser plays; FLAC ends at full scale."""
     with open_audio(source) as reader:
         channels = min(reader.info.channels, _HEARD_CHANNELS)
         info = replace(reader.info, channels=channels, format="WAV", subtype="PCM_16", metadata={}, media=False)
         with create_audio(target, info) as writer:
             for block in reader.blocks():
-                writer.write(finite(block[:channels])[0])
+                writer.write(finite(block[:channels])[0] * np.float32(gain))
 
 
 def _about(made: FileResult, request: SoundRequest) -> str:

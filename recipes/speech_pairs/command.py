@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from shared.console.command import claim_output, fail, group, show
+from shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from .common import Prepared
@@ -119,12 +120,17 @@ def mix(
     changes: dict[str, object] = {"seconds": seconds, "snr_db": snr, "sample_rate": sample_rate}
     if not rooms and not simulated_rooms and task == "denoise":
         changes["reverb"] = 0.0
+    config = preset(task, **changes)
+    if config.noises and config.synthetic < 1 and not noise:
+        raise ConfigError(f"--task {task} mixes noise: give --noise FOLDER")
+    if config.reverb and not rooms and not simulated_rooms:
+        raise ConfigError(f"--task {task} needs rooms: give --rooms FOLDER or --simulated-rooms COUNT")
     prepared = prepare_mix(
         clean,
         noise or [],
         rooms,
         output,
-        preset(task, **changes),
+        config,
         count=count,
         split=split,
         simulated_rooms=simulated_rooms,

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.std import tqdm
 
 from shared.console.progress import bar
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DiffusionError
 from shared.files.io import atomic_path
 from shared.random import derive_seed
 from shared.training.batches import Batch, BatchSource
@@ -205,19 +205,31 @@ class BatchData(L.LightningDataModule):
         stream = _Stream(self.source, self.seed, range(trainer.global_step, self.max_steps), places)
         return DataLoader(stream, batch_size=None, num_workers=self.num_workers)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(
+        self, batch: Batch | DiffusionError, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        if isinstance(batch, DiffusionError):
+            raise batch
         return batch.to(device)
 
 
 class _Stream(IterableDataset):
-    """The batches of these places in each step, in order; each by a generator seeded with (seed, step, place)."""
+    """The batches of these places in each step, in order; each by a generator seeded with (seed, step, place).
+
+    An error of a worker process comes in place of its batch: raised there, torch would make its traceback the message.
+    """
 
     def __init__(self, source: BatchSource, seed: int, steps: range, places: range):
         self.source, self.seed, self.steps, self.places = source, seed, steps, places
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | DiffusionError]:
         worker = get_worker_info()
         offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         numbers = ((step, place) for step in self.steps for place in self.places)
         for step, place in islice(numbers, offset, None, stride):
-            yield self.source.batch(np.random.default_rng(derive_seed(self.seed, "batch", step, place)))
+            try:
+                yield self.source.batch(np.random.default_rng(derive_seed(self.seed, "batch", step, place)))
+            except DiffusionError as error:
+                if worker is None:
+                    raise
+                yield error

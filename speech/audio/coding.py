@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,8 @@ CONTAINERS = {
 
 _WAV_KINDS = ("WAV", "WAVEX", "RF64")
 _FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
+_WHOLE = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32")
+_BEYOND_FULL_SCALE = ("FLOAT", "DOUBLE", "MPEG_LAYER_III", "VORBIS", "OPUS")
 _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 RATES = (1000, 1_000_000)
 """Hz between which the rate of a recording lies that is read, or written."""
@@ -235,6 +238,19 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
         if not soundfile.check_format(format, subtype):
             raise DataError(f"{path}: libsndfile does not write {format}; choose a name that ends in .wav or .flac")
     return _within_limits(Path(path), format, subtype, info, WAV_LIMIT if wav_limit is None else wav_limit), subtype
+
+
+def ceiling(path: str | os.PathLike[str], subtype: str) -> float:
+    """Where samples of a target of this coding have to be cut off.
+
+    libsndfile does so for linear codings alone; in µ-law, A-law and ADPCM what is beyond full scale wraps around, in
+    some at full scale itself, and in G.72x, whose decoders overshoot, from some tenth below it on.
+    """
+    if Path(path).suffix.lower() in CONTAINERS or subtype in _WHOLE:
+        return 1.0
+    if subtype in _BEYOND_FULL_SCALE:
+        return math.inf
+    return 0.9 if subtype.startswith("G72") else 1 - 2**-15
 
 
 def is_fine(info: AudioInfo) -> bool:

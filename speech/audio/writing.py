@@ -13,7 +13,7 @@ import soundfile
 from shared.errors import DataError
 from shared.files.io import atomic_path
 from speech.audio.chunks import CHUNKED, state_length
-from speech.audio.coding import CONTAINERS, AudioInfo, encoder, encoder_gain, refuse_suffix, target_coding
+from speech.audio.coding import CONTAINERS, AudioInfo, ceiling, encoder, encoder_gain, refuse_suffix, target_coding
 from speech.audio.files import Audio
 from speech.audio.media import names_in, survey
 from speech.audio.muxing import MediaFile, create_media
@@ -30,17 +30,19 @@ class AudioWriter:
         dropped: names of what the source has beside its sound and the file has not, once it is written.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile, gain: float = 1.0):
-        self._path, self._file, self._gain = path, file, gain
+    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile, gain: float = 1.0, most: float = 1.0):
+        self._path, self._file, self._gain, self._most = path, file, gain, most
         self.written, self.dropped = 0, tuple[str, ...]()
 
     def write(self, block: np.ndarray) -> None:
-        """Append samples (channels, n); what is beyond ±1 is clipped where the coding has no room for it.
+        """Append samples (channels, n); what the coding has no room for is cut off; see `ceiling`.
 
         Raises:
             DataError: the disk is full or cannot be written.
         """
         try:
+            if np.abs(block).max(initial=0) > self._most:
+                block = block.clip(-self._most, self._most)
             for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
                 piece = np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T)
                 self._file.write(piece if self._gain == 1 else piece * np.float32(self._gain))
@@ -133,7 +135,7 @@ def _created(
     for name, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):
             setattr(file, name, value)
-    writer = AudioWriter(path, file, gain)
+    writer = AudioWriter(path, file, gain, ceiling(path, subtype))
     try:
         yield writer
     except BaseException:

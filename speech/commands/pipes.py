@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from shared.errors import DataError
 from shared.files.io import temporary_path
+from speech.audio.writing import unwritable
 
 STANDARD = Path("-")
 """Standard input, or standard output."""
@@ -42,12 +43,18 @@ def spooled(source: Path, raw: bool) -> Iterator[Path]:
         raw: whether it is bare samples.
 
     Raises:
-        DataError: it is empty, or a terminal.
+        DataError: it is empty, or a terminal; or it cannot be read, or there is no room for it.
     """
     with temporary_path(tempfile.gettempdir(), folder=True) as folder, _stream(source) as stream:
         path = folder / ("stdin.raw" if raw else "stdin")
-        with open(path, "wb") as file:
-            shutil.copyfileobj(stream, file, _AT_ONCE)
+        try:
+            with open(path, "wb") as file:
+                shutil.copyfileobj(stream, file, _AT_ONCE)
+        except OSError as error:
+            raise DataError(
+                f"{name_of(source)} cannot be taken into {folder.parent} ({error.strerror}), where what comes by a "
+                "pipe lies till it is done; free some space there, or have TMPDIR name another folder"
+            ) from error
         if path.stat().st_size == 0:
             raise DataError(
                 f"{name_of(source)} is empty; pipe a recording in, as cat noisy.wav | speech enhance - out.wav"
@@ -74,7 +81,7 @@ def standard_output() -> Iterator[Path]:
     """A path for a WAV file, which goes to standard output once it is whole; nothing does if there is none.
 
     Raises:
-        DataError: it is a terminal, or closed.
+        DataError: it is a terminal, or closed; or it takes no more, as where its disk is full.
         BrokenPipeError: its reader is gone.
     """
     if sys.stdout is None or sys.stdout.isatty():
@@ -86,6 +93,22 @@ def standard_output() -> Iterator[Path]:
         path = folder / "stdout.wav"
         yield path
         if path.exists():
-            with open(path, "rb") as file:
+            with open(path, "rb") as file, told_as_output():
                 shutil.copyfileobj(file, sys.stdout.buffer, _AT_ONCE)
-            sys.stdout.buffer.flush()
+                sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def told_as_output() -> Iterator[None]:
+    """What fails in the block is standard output.
+
+    Raises:
+        DataError: it takes no more.
+        BrokenPipeError: its reader is gone.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable("standard output", error.strerror or str(error)) from error

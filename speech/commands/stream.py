@@ -24,6 +24,7 @@ from speech.audio.arrays import told_replaced
 from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
+from speech.commands.pipes import told_as_output
 from speech.enhancer import Enhancer, load_model
 from speech.inference.live import DryWet, pump
 from speech.inference.streaming import Stream
@@ -135,9 +136,11 @@ def _pipe(options: Options, stopping: Stopping) -> None:
     _tell_start(stream, "Ctrl-C ends")
     with _metering(stream, dry_wet, lambda: "") as (blocks, told):
         try:
-            sink.begin()
+            with told_as_output():
+                sink.begin()
             pump(stream, blocks(source.blocks()), sink.write, dry_wet, told)
-            sink.end()
+            with told_as_output():
+                sink.end()
         except BrokenPipeError:
             fail(f"standard output was closed after {sink.bytes / given.frame / given.rate:.2f} s; nobody reads on")
             raise
@@ -169,8 +172,9 @@ class _Sink:
 
     def write(self, block: np.ndarray) -> None:
         data = self._pcm.encode(block)
-        self._file.write(data)
-        self._file.flush()
+        with told_as_output():
+            self._file.write(data)
+            self._file.flush()
         self.bytes += len(data)
 
     def end(self) -> None:

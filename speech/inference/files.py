@@ -14,7 +14,7 @@ import soundfile
 from shared.console.progress import bar
 from shared.files.io import temporary_path
 from speech.audio.arrays import finite, told_offset
-from speech.audio.coding import AudioInfo, RawFormat, notes_on, target_coding
+from speech.audio.coding import AudioInfo, RawFormat, ceiling, notes_on, target_coding
 from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
 from speech.audio.paths import sound_path
@@ -170,7 +170,5 @@ def file_result(
 
 
 def clipped(waveform: np.ndarray, target: Path, info: AudioInfo) -> int:
-    """How many samples lie beyond full scale, where the coding of `target` cuts them off there."""
-    if target_coding(target, info)[1] in ("FLOAT", "DOUBLE"):
-        return 0
-    return int(np.count_nonzero(np.abs(waveform) > 1))
+    """How many samples lie beyond what the coding of `target` has room for, and are cut off there."""
+    return int(np.count_nonzero(np.abs(waveform) > ceiling(target, target_coding(target, info)[1])))

@@ -73,6 +73,16 @@ def test_dry_is_the_recording_itself(noisy: Path, tmp_path: Path) -> None:
     assert np.abs(read(made.result) - read(noisy)).max() < 2**-13
 
 
+def test_what_is_louder_than_full_scale_is_heard_as_it_is_but_quieter(noisy: Path, tmp_path: Path) -> None:
+    wave = read(noisy)
+    loud = wave * (4 / np.abs(wave).max())
+    soundfile.write(tmp_path / "loud.wav", loud, examples.RATE, subtype="FLOAT")
+    made = sound.enhance(SoundRequest(tmp_path / "loud.wav", "loud.wav", "causal"), tmp_path, quiet, LIMITS)
+    assert np.abs(read(made.before) - loud / 4).max() < 2**-14
+    assert np.abs(read(made.after) - read(made.result) / 4).max() < 2**-14
+    assert any("4 times full scale" in note for note in made.notes)
+
+
 def test_samples_that_are_not_finite_are_told_and_not_heard(noisy: Path, tmp_path: Path) -> None:
     wave = read(noisy)
     wave[1000], wave[2000] = np.nan, np.inf

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recipes.speech_pairs.command import mix
 from recipes.speech_pairs.frozen import prepare_bandwidth, prepare_mix
 from shared.console.notes import Note
 from shared.errors import ConfigError
@@ -33,6 +34,14 @@ def test_frozen_mixtures_train_as_pairs(tmp_path: Path) -> None:
     assert (tmp_path / "out/train/noisy/000001.wav").read_bytes() == first
     with pytest.raises(ConfigError, match="count=0"):
         prepare_mix(*folders, tmp_path / "out", config, count=0)
+
+
+def test_the_command_names_the_options_that_it_lacks(tmp_path: Path) -> None:
+    clean, noise, _ = mixing_folders(tmp_path / "in", 1.0)
+    with pytest.raises(ConfigError, match="--noise FOLDER"):
+        mix([clean], output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="--rooms FOLDER or --simulated-rooms"):
+        mix([clean], noise=[noise], task="dereverb", output=tmp_path / "out")
 
 
 def test_pairs_of_other_settings_or_recordings_do_not_stay(tmp_path: Path) -> None:

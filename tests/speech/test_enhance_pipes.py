@@ -115,6 +115,14 @@ def test_a_reader_that_leaves_ends_it_in_order(recipes, tmp_path):
     assert "rror" not in done.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_standard_output_on_a_full_disk_is_named(recipes, tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 3000), 16000))
+    done = enhance(recipes, tmp_path / "a.wav", "-", stdout=Path("/dev/full"))
+    assert done.code == 1
+    assert "standard output cannot be written (No space left on device); free some space" in done.err
+
+
 def test_pipes_that_hold_nothing_to_enhance(recipes, tmp_path):
     (tmp_path / "text").write_text("no audio")
     write_audio(tmp_path / "a.wav", Audio(noise(1, 3000), 16000))

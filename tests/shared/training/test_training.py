@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.errors import CheckpointError, ConfigError, TrainingError
+from shared.errors import CheckpointError, ConfigError, DataError, TrainingError
 from shared.objectives import DiffusionLoss
 from shared.predictions import Denoiser
 from shared.sde import VPSDE
@@ -210,6 +210,17 @@ def test_worker_processes_give_the_same_batches(uninterrupted: DiffusionModule) 
     module = make_module(num_workers=2)
     fit(module, Points(), progress=False)
     assert_same(module, uninterrupted)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_the_data_is_told_as_it_is(workers: int) -> None:
+    class Gone(Points):
+        def batch(self, rng: np.random.Generator) -> Batch:
+            raise DataError("a.wav: no such file")
+
+    with pytest.raises(DataError) as caught:
+        fit(make_module(num_workers=workers), Gone(), progress=False)
+    assert str(caught.value) == "a.wav: no such file"
 
 
 @pytest.mark.slow

@@ -63,6 +63,30 @@ def test_a_format_keeps_length_rate_channels_coding_and_tags(tmp_path, name, for
     assert audio_info(tmp_path / f"again-{name}") == read.info
 
 
+@pytest.mark.parametrize(
+    ("name", "format", "subtype", "below"),
+    [
+        ("a.wav", "WAV", "PCM_24", -100),
+        ("a.wav", "WAV", "ULAW", -30),
+        ("a.wav", "WAV", "ALAW", -30),
+        ("a.wav", "WAV", "IMA_ADPCM", -25),
+        ("a.wav", "WAV", "MS_ADPCM", -25),
+        ("a.wav", "WAV", "GSM610", -14),
+        ("a.wav", "WAV", "NMS_ADPCM_32", -25),
+        ("a.au", "AU", "G721_32", -18),
+        ("a.au", "AU", "G723_24", -18),
+    ],
+)
+def test_peaks_beyond_full_scale_are_cut_off_and_never_wrap_around(tmp_path, name, format, subtype, below):
+    loud = 1.5 * np.sin(0.05 * np.arange(48000, dtype=np.float32))[None]
+    write_audio(tmp_path / name, Audio(loud, 8000, format, subtype))
+    read = read_audio(tmp_path / name)
+    assert read.subtype == subtype
+    wanted = loud.clip(-1, 1)
+    off = read.waveform[:, :48000] - wanted
+    assert 10 * np.log10(np.square(off).mean() / np.square(wanted).mean()) < below
+
+
 def test_a_raw_file_needs_its_rate(tmp_path):
     wave = sound(2, 100)
     write_audio(tmp_path / "a.raw", Audio(wave, 8000, "RAW", "FLOAT"))

@@ -14,6 +14,7 @@ import pytest
 from shared.errors import DataError
 from speech.audio.files import Audio, AudioInfo
 from speech.audio.writing import create_audio, write_audio
+from speech.commands.pipes import spooled
 from tests.speech.audio.test_audio import sound
 
 
@@ -35,6 +36,15 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, name):
         write_audio(tmp_path / name, Audio(sound(2, 200_000), 48000))
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == b"the old file"
+
+
+def test_a_pipe_that_there_is_no_room_for_names_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "a.wav").write_bytes(bytes(100_000))
+    with small_files(20_000), pytest.raises(DataError, match="have TMPDIR name another folder") as caught:
+        spooled(tmp_path / "a.wav", False).__enter__()
+    assert str(tmp_path) in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from speech.commands.stream import Stopping, play
 from speech.enhancer import Enhancer
 from speech.inference.live import DryWet
 from tests.conftest import ROOT
-from tests.speech.commands.processes import piped, read_up_to, run
+from tests.speech.commands.processes import Running, piped, read_up_to, run
 from tests.speech.models import decibels, noise, tiny_model
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
@@ -148,6 +148,15 @@ def test_a_reader_that_goes_away(model: Path, tmp_path: Path) -> None:
     assert running.code() == 1
     assert "standard output was closed after" in running.said
     assert "Traceback" not in running.said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_is_named(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(bytes(20000))
+    (tmp_path / "out").symlink_to("/dev/full")
+    running = Running(tmp_path, ("--rate", 16000, "--model", model))
+    assert running.code() == 1
+    assert "error: standard output cannot be written (No space left on device); free some space" in running.said
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal_module.SIGINT, 130), (signal_module.SIGTERM, 143)])

@@ -144,6 +144,14 @@ def test_what_the_files_coding_cuts_off_is_counted(tmp_path: Path) -> None:
     assert doubts(0, 0.0) is None
 
 
+def test_what_lossy_codings_keep_is_not_told_as_cut_off(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", Audio(3 * noise(1, 16000), 16000, "WAV", "FLOAT"))
+    for name in ("b.mp3", "b.ogg"):
+        file = gain_enhancer(1.3).enhance_file(tmp_path / "a.wav", tmp_path / name)
+        assert not [note for note in file.notes if "full scale" in note]
+        assert np.abs(read_audio(tmp_path / name).waveform).max() > 1.2
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_refused(bad: float) -> None:
     enhancer = tiny_enhancer(steps=1)
