@@ -38,6 +38,9 @@ from tsdiff.windows.short import ShortSeries
 
 _HARDLY = 0.01
 """Share of accepted steps below which nothing is refined."""
+_FOLLOWED = 0.3
+"""λ of "quantile" whose slope steps follow even past the base forecast, which gives point forecasts some width. What λ
+has beyond ends there; it would throw values the farther, the larger it is."""
 
 
 class Refiner:
@@ -146,19 +149,22 @@ class Refiner:
         prior = BasePrior(start, horizon, settings.prior, settings.prior_scale, levels)
         model_energy = self._model_energy(windows, free, generators)
         kernel = self._kernel(model_energy.stiffness + prior.stiffness)
-        after_step = None
-        if settings.prior == "quantile" and not kernel.adjusted:  # no step is rejected that overshoots its kink
+        priors, after_step = [prior], None
+        if settings.prior == "quantile" and settings.prior_scale > _FOLLOWED and not kernel.adjusted:
+            rest = replace(prior, scale=settings.prior_scale - _FOLLOWED)
+            priors = [replace(prior, scale=_FOLLOWED)]
             if isinstance(kernel, Langevin):
-                after_step = partial(prior.drawn, step=kernel.step_size)
+                after_step = partial(rest.drawn, step=kernel.step_size)
             elif isinstance(kernel, Underdamped):
-                prior = replace(prior, sharpest=1 / kernel.step_size**2)
+                priors.append(replace(rest, sharpest=1 / kernel.step_size**2))
 
         def potential(x: Tensor) -> Evaluation:
-            if after_step is not None:
-                return model_energy(x)
-            (bound, force), (distance, pull) = model_energy(x), prior(x)
-            together = None if bound is None or distance is None else bound + distance
-            return Evaluation(together, force + pull)
+            energy, force = model_energy(x)
+            for one in priors:
+                distance, pull = one(x)
+                energy = None if energy is None or distance is None else energy + distance
+                force = force + pull
+            return Evaluation(energy, force)
 
         result = simulate(
             kernel,
