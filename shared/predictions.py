@@ -150,16 +150,14 @@ class EDMScales:
         # Of α, σ and σ²/α one may vanish or be infinite at an end; these forms are the limits at all of them.
         a, ratio = point.alpha, point.ratio
         width = a * sigma_data**2 + ratio  # (α²σ_d² + σ²)/α
-        noise = -0.125 * (a / ratio).log()
         # Where a flow starts, α = 0 and the ratio is infinite, their derivatives in time, too, are those of the limit.
         start = (a == 0) & (point.sigma > 0)
         skip = a * sigma_data**2 / point.sigma.square()
-        whole = torch.full_like(a, sigma_data)
         return cls(
             torch.where(start, skip, sigma_data**2 / width),
-            torch.where(start, whole, sigma_data * (1 + a / ratio * sigma_data**2).rsqrt()),
+            torch.where(start, sigma_data, sigma_data * (1 + a / ratio * sigma_data**2).rsqrt()),
             (a.square() * sigma_data**2 + point.sigma.square()).clamp_min(_SMALLEST).rsqrt(),
-            torch.where(start, _LARGEST_LEVEL, noise.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)),
+            torch.where(start, _LARGEST_LEVEL, (-(a / ratio).log() / 8).clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)),
         )
 
     @classmethod
