@@ -271,8 +271,8 @@ def simulate(
             then evaluate it anew; the others take the gradient that they have for one of the same mean.
         free: 1 where a coordinate moves, 0 where it is held, shaped like x; None moves all.
         noise: in whose white coordinates the chains run; None means the positions' own.
-        after_step: moves the positions that a step comes to, as the proximal map of a part of the energy that has kinks
-            does, whose gradient a step would follow past them.
+        after_step: gives positions for those that a step comes to, shaped like x, as the proximal map of a part of the
+            energy that has kinks does, whose gradient a step would follow past them.
 
     Raises:
         ConfigError: steps < 0; a kernel that accepts or rejects with a potential that knows no energy, or with

@@ -241,7 +241,8 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
 
 
 def ceiling(path: str | os.PathLike[str], subtype: str) -> float:
-    """Where samples of a target of this coding have to be cut off.
+    """The amplitude, of a full scale of 1, at which samples of a target of this coding have to be cut off; infinite
+    where they need not be.
 
     libsndfile does so for linear codings alone; in µ-law, A-law and ADPCM what is beyond full scale wraps around, in
     some at full scale itself, and in G.72x, whose decoders overshoot, from some tenth below it on.

@@ -217,8 +217,9 @@ class BasePrior:
         return Evaluation(self.scale * value.flatten(1).double().sum(1), self.scale * slope)
 
     def drawn(self, x: Tensor, step: float) -> Tensor:
-        """States after a step of descent of the "quantile" prior alone, which goes no farther than the base forecast:
-        its proximal map, of a kink that is rounded so little that no value sticks to it."""
+        """States, like x (batch, …), after a step of this size down the "quantile" prior alone, which goes no farther
+        than the base forecast: its proximal map (Parikh and Boyd 2014, "Proximal algorithms", §4.2), of a kink that is
+        rounded so little that no value sticks to it."""
         gap, q = (self.base - x) * self.where, self._levels(x)
         return x + (_NEARLY * gap).clamp(-self.scale * step * (1 - q), self.scale * step * q)
 
