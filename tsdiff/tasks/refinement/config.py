@@ -29,8 +29,8 @@ class RefineConfig(Checked):
             also with an accept step ("mala"), Hamiltonian Monte Carlo, underdamped and critically damped Langevin.
         prior: how a sample y is held to the base forecast ỹ: "mse", λ·Σ(y − ỹ)², or "quantile",
             λ·Σ max(q(ỹ − y), (q − 1)(ỹ − y)) with the sample's own level q.
-        prior_scale: λ, in network units. Steps that are not accepted or rejected follow up to 0.3 of a "quantile" one past
-            the base forecast; what it has beyond that ends there.
+        prior_scale: λ, in network units. Steps that are not accepted or rejected follow up to 0.3 of a "quantile" one
+            past the base forecast; what it has beyond that ends there.
         energy: the model's part: "denoising", the denoising loss, as published; or "score", minus the score, a third of
             the cost and less, for methods that compare no energies, with noise that is drawn anew. None takes "score"
             where both hold.
