@@ -77,7 +77,7 @@ def test_no_more_is_measured_than_the_shortest_recording_lasts() -> None:
     (whole, _), (part, _) = pairs(samples=4000), pairs(samples=1600)
     with pytest.warns(SettingWarning, match=r"the shortest recording lasts 0\.1 s, which is looked at in place of 5 s"):
         found = diagnose_model(model, [short, whole], BRIEF, seconds=5.0)
-    assert found == diagnose_model(model, [part, whole], BRIEF, seconds=0.1)
+    assert repr(found) == repr(diagnose_model(model, [part, whole], BRIEF, seconds=0.1))  # no number is none, too
 
 
 def test_recordings_that_tell_nothing_are_refused() -> None:
