@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shared.predictions import Denoiser
 from shared.sde.base import SDE, anchored, expand, residual
@@ -109,7 +110,8 @@ class Jump:
 
 def along(function: Callable[..., Tensor], *pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """A function's value, and its derivative along a direction, of pairs of an argument and how that moves."""
-    found = jvp(function, tuple(value for value, _ in pairs), tuple(move for _, move in pairs))
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no derivative of this kind
+        found = jvp(function, tuple(value for value, _ in pairs), tuple(move for _, move in pairs))
     return found[0], found[1]
 
 

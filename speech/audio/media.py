@@ -195,12 +195,17 @@ def _beside(container: Any, stream: Any) -> frozenset[str]:
     return frozenset(names)
 
 
+def _lenient(version: str) -> dict[str, str]:
+    """What lets PyAV open files whose texts are not UTF-8; from its version 19 on it does without being told."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The open file, and its first audio stream; raises as `survey`."""
     library = av()
     try:
-        container = library.open(os.fsdecode(path), metadata_errors="replace")
+        container = library.open(os.fsdecode(path), **_lenient(library.__version__))
     except (library.error.FFmpegError, ValueError) as error:
         raise _unreadable(path, error) from error
     with container:

@@ -39,7 +39,7 @@ def month_features(start: pd.Period, count: int) -> np.ndarray:
         (8, count).
     """
     months = (start.ordinal + np.arange(count)).astype("datetime64[M]")
-    begin, end = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
+    begin, end = months.astype("datetime64[D]"), (months + np.timedelta64(1, "M")).astype("datetime64[D]")
     weekdays = np.array([np.busday_count(begin, end, weekmask=np.eye(7, dtype=bool)[day]) for day in range(7)])
     days = easter_sundays(months)[:, None] - np.arange(_BEFORE_EASTER)
     feast = ((days >= begin[:, None]) & (days < end[:, None])).mean(axis=1)

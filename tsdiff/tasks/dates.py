@@ -15,6 +15,7 @@ _ROLLS: tuple[tuple[int, Literal["backward", "forward"]], ...] = ((1, "backward"
 """On which side a weekend's day lies from the working day that meets what is due on it."""
 _BEFORE_EASTER = 50
 """Days before Easter from which on days are counted by it."""
+_DAY, _MONTH = np.timedelta64(1, "D"), np.timedelta64(1, "M")
 
 
 def dates_of(start: pd.Period, begin: int, end: int) -> np.ndarray:
@@ -38,9 +39,9 @@ def easter_sundays(dates: np.ndarray) -> np.ndarray:
 def in_months(dates: np.ndarray) -> np.ndarray:
     """Where each day of a month is that can be named, of dates (steps,): (days, steps)."""
     month = dates.astype("datetime64[M]")
-    begin, end = month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")
+    begin, end = month.astype("datetime64[D]"), (month + _MONTH).astype("datetime64[D]")
     works, working, days = np.is_busday(dates), np.arange(_WORKING)[:, None], np.arange(_FROM_BEGIN)[:, None]
-    last = [dates + 1 == end, works & (np.busday_count(dates, end) == 1)]
+    last = [dates + _DAY == end, works & (np.busday_count(dates, end) == 1)]
     named = [
         (dates - begin).astype(int) == days,
         (end - dates).astype(int) - 1 == np.arange(_FROM_END)[:, None],
@@ -49,7 +50,7 @@ def in_months(dates: np.ndarray) -> np.ndarray:
         np.array(last) & (month.astype(int) % 3 == 2),
     ]
     for step, roll in _ROLLS:
-        due = [dates + step * far for far in range(3)]
+        due = [dates + step * far * _DAY for far in range(3)]
         met = [(_day(one) == days) & (np.busday_offset(one, 0, roll) == dates) for one in due]
         named.append(np.any(met, axis=0))
     return np.concatenate(named)
@@ -66,7 +67,7 @@ def in_years(dates: np.ndarray) -> Iterator[np.ndarray]:
     working days alone, for many feasts change no weekend; month, weekday, and as which of these in its month, counted
     from the begin and from the end; days from Easter."""
     months = dates.astype("datetime64[M]")
-    begin, end = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
+    begin, end = months.astype("datetime64[D]"), (months + _MONTH).astype("datetime64[D]")
     day, left = (dates - begin).astype(int), (end - dates).astype(int) - 1
     month, weekday = months.astype(int) % 12, dates.astype(int) % 7
     yield month * 31 + day
