@@ -139,8 +139,8 @@ def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
             )
         if own[weight.name].is_floating_point() and not (value.is_floating_point() or value.is_complex()):
             raise CheckpointError(
-                f"{checkpoint.origin}: {weight.published!r} is {value.dtype}, and weights are real numbers; take another "
-                "checkpoint"
+                f"{checkpoint.origin}: {weight.published!r} is {value.dtype}, and weights are real numbers; take "
+                "another checkpoint"
             )
         if value.is_complex() or not torch.isfinite(value).all():
             raise CheckpointError(
