@@ -13,8 +13,8 @@ import torch
 from gluonts.model.forecast import SampleForecast
 
 from shared.checks import Count, checked, require
-from shared.errors import CheckpointError, ConfigError
-from shared.files.checkpoint import resolve
+from shared.errors import CheckpointError, ConfigError, first_few
+from shared.files.checkpoint import resolve, unchanged
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.random import derive_seed
@@ -176,9 +176,17 @@ class EnsemblePredictor(GapCalls):
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | os.PathLike[str], device: str | torch.device | None = None
+        cls,
+        path_or_name: str | os.PathLike[str],
+        device: str | torch.device | None = None,
+        custom: Sequence[type] = (),
     ) -> EnsemblePredictor:
         """An ensemble from its folder.
+
+        Args:
+            path_or_name: the folder.
+            device: where to compute.
+            custom: classes of your own that settings of members name by `kind`; see docs/extending.md.
 
         Raises:
             CheckpointError: there is none, or a member is damaged.
@@ -186,14 +194,21 @@ class EnsemblePredictor(GapCalls):
         folder = resolve(path_or_name, BUNDLED)
         if not (folder / ENSEMBLE).is_file():
             raise CheckpointError(f"{folder} holds no ensemble (no {ENSEMBLE}); serialize it again")
-        about = read_json(folder / ENSEMBLE, CheckpointError, "serialize the ensemble again")
-        count = about.get("members") if isinstance(about, dict) else None
-        if not isinstance(count, int) or not 1 <= count <= _MOST_MEMBERS:
-            raise CheckpointError(
-                f"{folder / ENSEMBLE} states {count!r} members, and not 1 to {_MOST_MEMBERS}; serialize it again"
-            )
-        members = range(count)
-        return cls([TSDiffPredictor.from_pretrained(folder / str(place), device=device) for place in members])
+        with unchanged(folder / ENSEMBLE):
+            about = read_json(folder / ENSEMBLE, CheckpointError, "serialize the ensemble again")
+            count = about.get("members") if isinstance(about, dict) else None
+            if type(count) is not int or not 1 <= count <= _MOST_MEMBERS:
+                raise CheckpointError(
+                    f"{folder / ENSEMBLE} states {count!r} members, and not 1 to {_MOST_MEMBERS}; serialize it again"
+                )
+            places = [folder / str(place) for place in range(count)]
+            if absent := [place.name for place in places if not place.is_dir()]:
+                raise CheckpointError(
+                    f"{folder} is an ensemble of {count} members and lacks the folder of {first_few(absent, 5)}; copy "
+                    "it again, or serialize it again"
+                )
+            members = [TSDiffPredictor.from_pretrained(place, device=device, custom=custom) for place in places]
+        return cls(members)
 
 
 def _drawing_apart(members: Sequence[TSDiffPredictor]) -> Iterator[TSDiffPredictor]:

@@ -16,7 +16,7 @@ from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError
-from shared.files.checkpoint import resolve
+from shared.files.checkpoint import WEIGHTS, resolve, unchanged
 from shared.random import derive_seed
 from shared.training.memory import keep_large_blocks
 from tsdiff.data import normalise_freq
@@ -381,6 +381,8 @@ class TSDiffPredictor(ModelCalls):
         """
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         refuse_several(folder)
-        model = TSDiff.from_pretrained(folder, custom)
-        read_names(folder, model)
-        return cls(model, sampling or read_sampling(folder, custom), device, read_horizon(folder))
+        with unchanged(folder / WEIGHTS):
+            model = TSDiff.from_pretrained(folder, custom)
+            read_names(folder, model)
+            found, steps = sampling or read_sampling(folder, custom), read_horizon(folder)
+        return cls(model, found, device, steps)

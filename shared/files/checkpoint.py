@@ -24,7 +24,7 @@ from torch import Tensor, contiguous_format, nn
 from shared.errors import CheckpointError, MissingPackageError, first_few, first_line
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
-from shared.files.io import atomic_path, temporary_path, write_json
+from shared.files.io import atomic_path, in_turn, temporary_path, write_json
 from shared.files.settings import dataclass_from
 from shared.optional import needed
 
@@ -67,8 +67,8 @@ def replacing(folder: str | os.PathLike[str], own: str = WEIGHTS, others: Collec
     its files take the place of those of the model in `folder`, of which other files stay.
 
     An error, or a stop before the end, leaves that one as it was. A stop while they change places leaves a folder that
-    lacks `own`, and so is refused where it is read: never the weights of one with the settings of another. Files keep
-    the permissions of those that they replace; a link is replaced itself.
+    lacks `own`, and so is refused where it is read: never the weights of one with the settings of another. Processes
+    that end at once take turns. Files keep the permissions of those that they replace; a link is replaced itself.
 
     Args:
         folder: made if need be.
@@ -80,17 +80,50 @@ def replacing(folder: str | os.PathLike[str], own: str = WEIGHTS, others: Collec
         yield made
         files = sorted((one for one in made.rglob("*") if one.is_file()), key=(made / own).__eq__)
         targets = [folder / one.relative_to(made) for one in files]
-        for one, target in zip(files, targets, strict=True):
-            if target.is_file():
-                one.chmod(stat.S_IMODE(target.stat().st_mode))
-        places = sorted({target.parent for target in targets})
-        for place in places:
-            place.mkdir(parents=True, exist_ok=True)
-        for place in places:  # the folder itself first
-            for name in {own, WEIGHTS, *others}:
-                (place / name).unlink(missing_ok=True)
-        for one, target in zip(files, targets, strict=True):
-            os.replace(one, target)
+        with in_turn(folder):
+            _change_places(files, targets, {own, WEIGHTS, *others})
+
+
+def _change_places(files: Sequence[Path], targets: Sequence[Path], removed: Collection[str]) -> None:
+    """Put files in the places of others, the last of them last; files of the `removed` names go first."""
+    for one, target in zip(files, targets, strict=True):
+        if target.is_file():
+            one.chmod(stat.S_IMODE(target.stat().st_mode))
+    places = sorted({target.parent for target in targets})
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    for place in places:  # the folder itself first
+        for name in removed:
+            (place / name).unlink(missing_ok=True)
+    for one, target in zip(files, targets, strict=True):
+        os.replace(one, target)
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """See that a file is the same one at the end, and so that all that was read in its folder belongs together: where
+    `replacing` writes, it is gone before others are replaced, and there again after them.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    before = _identity(path)
+    yield
+    _refuse_another(path, before)
+
+
+def _refuse_another(path: Path, before: tuple[int, int, int] | None) -> None:
+    if before is None or _identity(path) != before:
+        raise CheckpointError(f"{path.parent} was written anew while it was read; read it again")
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """By which a file is told from one that takes its place."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
 
 
 @dataclass(frozen=True)
@@ -101,11 +134,13 @@ class Saved:
         folder: where it is.
         config: without its header.
         shapes: of the tensors, by name.
+        identity: of the weights' file when these were read.
     """
 
     folder: Path
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+    identity: tuple[int, int, int] | None
 
     def settings(self, cls: type[T], custom: Sequence[type] = ()) -> T:
         """The configuration as a typed dataclass; raises as `dataclass_from`, which tells what `custom` is."""
@@ -115,14 +150,16 @@ class Saved:
         """The tensors, on the CPU.
 
         Raises:
-            CheckpointError: they cannot be read.
+            CheckpointError: they cannot be read, or were written anew since.
         """
         weights = self.folder / WEIGHTS
         try:
             with safe_open(weights, framework="pt", device="cpu") as file:
-                return {name: file.get_tensor(name) for name in self.shapes}
+                made = {name: file.get_tensor(name) for name in self.shapes}
         except _UNREADABLE as error:
             raise _unreadable(weights, error) from error
+        _refuse_another(weights, self.identity)
+        return made
 
     def restore(self, build: Callable[[], M], optional: Collection[str] = ()) -> M:
         """The module that `build` makes, with these tensors, for evaluation.
@@ -160,6 +197,7 @@ def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> 
     """
     folder = Path(folder)
     weights = folder / WEIGHTS
+    identity = _identity(weights)
     if not weights.is_file():
         inside = folder / "model"  # where a training leaves it
         halved = "; if saving it was stopped, save or train it again" if (folder / CONFIG).is_file() else ""
@@ -181,7 +219,7 @@ def open_checkpoint(folder: str | os.PathLike[str], kind: str, version: int) -> 
             f"{folder} was saved as version {found_version} of format {kind!r}, this release reads {version}; "
             "train it again, or install the release that made it"
         )
-    return Saved(folder, config, shapes)
+    return Saved(folder, config, shapes, identity)
 
 
 def _read_config(path: Path, embedded: str | None) -> dict[str, Any]:

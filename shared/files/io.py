@@ -13,6 +13,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -158,6 +159,30 @@ def held(folder: str | os.PathLike[str]) -> Iterator[bool]:
         except OSError:
             pass
         yield free
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def in_turn(folder: str | os.PathLike[str], patience: float = 10.0) -> Iterator[None]:
+    """Wait until no other process changes the files of a folder so; those that are still at it after `patience`
+    seconds, as a training holds its folder for hours, are not waited for. Nobody is where there are no locks."""
+    if fcntl is None:
+        yield
+        return
+    handle, until = os.open(folder, os.O_RDONLY), time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.01)
+                    continue
+            except OSError:
+                pass  # a file system without locks
+            break
+        yield
     finally:
         os.close(handle)
 

@@ -197,6 +197,16 @@ def state_length(path: Path, subtype: str, samples: int) -> None:
             file.write(struct.pack(field[1], samples))
 
 
+def undate(path: Path) -> None:
+    """Take out of a file when it was written, which libsndfile tells beside the peaks of samples that are real numbers:
+    the same sound is the same bytes."""
+    with open(path, "r+b") as file:
+        for chunk in chunks_of(file):
+            if chunk.name == "PEAK":
+                file.seek(chunk.body + 4)  # behind its version
+                file.write(bytes(4))
+
+
 def unclosed(path: Path) -> dict[int, bytes]:
     """What to read in place of the sizes in the header of a WAV file whose recorder was stopped before it wrote them:
     bytes by their place; empty where the sizes are there."""

@@ -119,6 +119,7 @@ def create_media(
         try:
             options = {"movie_timescale": str(info.sample_rate)} if format in ("MP4", "MOV", "3GP") else {}
             options |= {"brand": _BRANDS[suffix]} if suffix in _BRANDS else {}
+            options |= {"fflags": "+bitexact"} if format in ("MATROSKA", "WEBM") else {}  # no numbers of chance
             new = library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options)
             stack.callback(_close_quietly, new)
             stream = _sound_stream(new, subtype, info, rate)

@@ -8,10 +8,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _TAIL = 1 << 18
 """Bytes at the end that are looked at: four of the longest pages."""
-_NAME, _HEADER, _CHECKSUM = b"OggS", 27, 22
+_NAME, _HEADER, _STREAM, _CHECKSUM = b"OggS", 27, 14, 22
 _FIRST, _LAST = 2, 4
 """Of a page's flags: a stream begins, or ends."""
 _TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -27,7 +28,7 @@ def is_damaged(path: Path) -> bool:
     expected: dict[bytes, int] = {}  # the number of the next page, by the stream that it is of
     before, flags = None, 0
     for place, end in _whole_pages(tail):
-        stream, number = tail[place + 14 : place + 18], struct.unpack_from("<I", tail, place + 18)[0]
+        stream, number = tail[place + _STREAM : place + _STREAM + 4], struct.unpack_from("<I", tail, place + 18)[0]
         flags = tail[place + 5]
         if before not in (None, place) or (expected.get(stream, number) != number and not flags & _FIRST):
             return True
@@ -57,6 +58,34 @@ def is_chained(path: Path) -> bool:
     return False
 
 
+def number_by_content(path: Path) -> None:
+    """Give the only stream of a file, which libsndfile numbers at random, the number that follows from what it holds:
+    the same sound is the same bytes, and files that are joined differ in theirs, as they have to."""
+    with open(path, "r+b") as file:
+        number = 0
+        for _, page in _pages_of(file):
+            number = zlib.crc32(page[_HEADER:], number)
+        for place, page in _pages_of(file):
+            page[_STREAM : _STREAM + 4] = struct.pack("<I", number)
+            page[_CHECKSUM : _CHECKSUM + 4] = _checksum(page)
+            file.seek(place)
+            file.write(page)
+
+
+def _pages_of(file: BinaryIO) -> Iterator[tuple[int, bytearray]]:
+    """The pages of a file that is whole, and where they begin."""
+    place = 0
+    while True:
+        file.seek(place)
+        page = bytearray(file.read(_HEADER))
+        if len(page) < _HEADER or not page.startswith(_NAME):
+            return
+        sizes = file.read(page[-1])
+        page += sizes + file.read(sum(sizes))
+        yield place, page
+        place += len(page)
+
+
 def _whole_pages(content: bytes) -> Iterator[tuple[int, int]]:
     """Where the pages that are as they were written begin and end."""
     place = 0
@@ -79,7 +108,11 @@ def _end(content: bytes, place: int) -> int | None:
 
 
 def _is_whole(page: bytes) -> bool:
-    """Whether a page's checksum is right: zlib's of turned bits, without its inversions."""
+    return page[_CHECKSUM : _CHECKSUM + 4] == _checksum(page)
+
+
+def _checksum(page: bytes | bytearray) -> bytes:
+    """That a page should have: zlib's of turned bits, without its inversions."""
     cleared = page[:_CHECKSUM] + bytes(4) + page[_CHECKSUM + 4 :]
     found = zlib.crc32(cleared.translate(_TURNED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{found:032b}"[::-1], 2) == struct.unpack_from("<I", page, _CHECKSUM)[0]
+    return struct.pack("<I", int(f"{found:032b}"[::-1], 2))

@@ -12,11 +12,12 @@ import soundfile
 
 from shared.errors import DataError
 from shared.files.io import atomic_path
-from speech.audio.chunks import CHUNKED, state_length
+from speech.audio.chunks import CHUNKED, state_length, undate
 from speech.audio.coding import CONTAINERS, AudioInfo, ceiling, encoder, encoder_gain, refuse_suffix, target_coding
 from speech.audio.files import Audio
 from speech.audio.media import names_in, survey
 from speech.audio.muxing import MediaFile, create_media
+from speech.audio.ogg import number_by_content
 from speech.audio.paths import sound_path
 from speech.audio.tags import bit_rate, carry_tags, missing_names, names_beside_sound, same_tags
 
@@ -145,6 +146,9 @@ def _created(
     writer.close()
     if format in CHUNKED:
         state_length(temporary, subtype, writer.written)
+        undate(temporary)
+    if format == "OGG":
+        number_by_content(temporary)
     if source is not None and info.media:
         writer.dropped = missing_names(survey(source).beside, names_beside_sound(temporary, coding))
     elif source is not None and info.format != "RAW":

@@ -137,6 +137,11 @@ def _load(network: NCSNpp | DCUNet, checkpoint: _Checkpoint) -> None:
                 f"{checkpoint.origin}: the average of {weight.published!r} has shape {tuple(value.shape)}, the weight "
                 f"itself {tuple(checkpoint.state[weight.published].shape)}; the file is damaged: copy it again"
             )
+        if own[weight.name].is_floating_point() and not (value.is_floating_point() or value.is_complex()):
+            raise CheckpointError(
+                f"{checkpoint.origin}: {weight.published!r} is {value.dtype}, and weights are real numbers; take "
+                "another checkpoint"
+            )
         if value.is_complex() or not torch.isfinite(value).all():
             raise CheckpointError(
                 f"{checkpoint.origin}: {weight.published!r} is not finite and real; take another checkpoint"

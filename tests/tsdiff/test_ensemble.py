@@ -61,7 +61,7 @@ def test_what_it_is_is_what_the_first_member_is(trained: TSDiffPredictor):
     assert EnsemblePredictor([longer, trained]).config == longer.config
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "1000000", "1.5", "null"])
+@pytest.mark.parametrize("count", ["0", "-1", "1000000", "1.5", "null", "true"])
 def test_a_damaged_number_of_members_is_told_with_its_file(count: str, tmp_path: Path):
     (tmp_path / "ensemble.json").write_text(f'{{"members": {count}}}')
     with pytest.raises(CheckpointError, match=r"ensemble\.json states .* members, and not 1 to .*; serialize it"):

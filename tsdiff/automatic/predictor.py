@@ -15,6 +15,7 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.checks import Count, Finite, checked
 from shared.errors import CheckpointError, ConfigError, DiffusionError
+from shared.files.checkpoint import unchanged
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from tsdiff.automatic.guards import Guard
@@ -236,9 +237,10 @@ class AutoPredictor(GapCalls):
         folder = Path(path)
         if not (folder / AUTO).is_file():
             raise CheckpointError(f"{folder} holds no predictor of `tsdiff.auto` (no {AUTO}); serialize it again")
-        about = read_json(folder / AUTO, CheckpointError, "choose and serialize again")
         try:
-            members = [_member(folder / str(place), one, device) for place, one in enumerate(about["members"])]
+            with unchanged(folder / AUTO):
+                about = read_json(folder / AUTO, CheckpointError, "choose and serialize again")
+                members = [_member(folder / str(place), one, device) for place, one in enumerate(about["members"])]
             return cls(members, Report.from_dict(about["report"]), Sampling(**about["sampling"]))
         except CheckpointError:
             raise

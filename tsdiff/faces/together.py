@@ -126,10 +126,11 @@ class JointCalls(Predictor):
             )
             for name, found in parts.items()
         ]
-        origin, of_sums = job.series.origin, pd.Series(list(sums), index=list(named))
+        origin = job.series.origin
+        labels = _alike(origin.labels, pd.Series(list(sums), index=list(named)))
         tables = [
-            one.restored(forecasts_to_frame(forecasts, quantile_levels, job.series.stamp))
-            for one, forecasts in ((origin, made), (replace(origin, labels=of_sums), added))
+            replace(origin, labels=own).restored(forecasts_to_frame(forecasts, quantile_levels, job.series.stamp))
+            for own, forecasts in zip(labels, (made, added), strict=True)
         ]
         table = pd.concat(tables, ignore_index=True)
         table.attrs.update(decided(entries, made, self.config.dynamic_features > 0))
@@ -153,6 +154,23 @@ def _parts(name: Any, parts: Any) -> list[str]:
         raise ConfigError(f"sums: {name!r} has weights, and each part counts once; give their names alone")
     alone = isinstance(parts, str) or not isinstance(parts, Iterable)
     return [str(parts)] if alone else [str(part) for part in parts]
+
+
+def _alike(ids: pd.Series | None, sums: pd.Series) -> tuple[pd.Series | None, pd.Series]:
+    """Ids of series and names of sums in one dtype, that of the ids where it has room for the names: pandas makes texts
+    and whatever else of unlike ones. Categories come to be those of the sums, too."""
+    if ids is None:
+        return ids, sums
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        known = ids.dtype.categories
+        further = [name for name in sums if name not in known]
+        kind = pd.CategoricalDtype([*known, *further], ids.dtype.ordered)
+        return ids.astype(kind), sums.astype(kind)
+    try:
+        made = sums.astype(ids.dtype)
+    except (TypeError, ValueError, OverflowError):
+        return ids, sums
+    return ids, made if made.tolist() == sums.tolist() else sums
 
 
 def _tell_given(series: Iterable[Entry], parts: Mapping[str, Sequence[str]]) -> None:

@@ -63,6 +63,8 @@ def loaded(config: TSDiffConfig, state: Mapping[str, Tensor], origin: str) -> TS
         value, like = state[name], own[target]
         if _squeezed(value) != _squeezed(like):
             problems.append(f"key {name!r} has shape {tuple(value.shape)}, which is no form of {tuple(like.shape)}")
+        elif like.is_floating_point() and not (value.is_floating_point() or value.is_complex()):
+            problems.append(f"key {name!r} is {value.dtype}, and weights are real numbers")
         elif value.is_complex() or not bool(torch.isfinite(value).all()):
             problems.append(f"key {name!r} holds values that are not finite")
         else:

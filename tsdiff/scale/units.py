@@ -80,15 +80,19 @@ class Rows:
         past: the groups of the file.
         ids: of the series, as the file has them.
         future: the groups that hold covariates of the steps after these series; None without covariates.
+        kind: of ids that are categories, which results have too; None where they are none.
     """
 
     past: Pieces
     ids: tuple[Any, ...]
     future: Pieces | None = None
+    kind: pd.CategoricalDtype | None = None
 
     def parts(self) -> dict[str, Part]:
         """The frames of each series, by its name; where there is to be a future, an empty one of a series without."""
         past = self.past.by_id(self.ids)
+        if self.kind is not None:
+            past = {name: part.astype({self.past.columns[0]: self.kind}) for name, part in past.items()}
         if self.future is None:
             return {name: Frames(part) for name, part in past.items()}
         future = self.future.by_id(self.ids)
@@ -156,6 +160,7 @@ class Tables:
             try:
                 self._refuse_unlike(fragment)
                 found, failed = self._ids(fragment, path)
+                kind = self._kind(fragment)
                 stamp = [path, *_stamp(self._files, fragment)]
             except (DataError, *UNREADABLE) as error:
                 told = error if isinstance(error, DataError) else _unreadable(path, error)
@@ -177,7 +182,9 @@ class Tables:
                 ahead, seen = (None, []) if self._future is None else self._future.of(ids)
                 names = tuple(map(str, ids))
                 digest = digest_of([*stamp, *seen, *names])
-                yield Unit(f"part-{number:06d}", Rows(past, ids, ahead), digest, names, {} if first else failed)
+                # Without an order those of the unit do, for those of a file may be millions.
+                own = pd.CategoricalDtype(sorted(ids)) if kind is not None and not kind.ordered else kind
+                yield Unit(f"part-{number:06d}", Rows(past, ids, ahead, own), digest, names, {} if first else failed)
                 number += 1
 
     def _refuse_unlike(self, fragment: Any) -> None:
@@ -192,6 +199,17 @@ class Tables:
         kinds = [schema.field(self.names.id_column).type for schema in (ours, own)]
         if pa.types.is_integer(kinds[0]) != pa.types.is_integer(kinds[1]):
             raise DataError(f"its ids are of type {kinds[1]}, those of the first file of {kinds[0]}; write all alike")
+
+    def _kind(self, fragment: Any) -> pd.CategoricalDtype | None:
+        """Of a file's ids if they are categories: those with an order with all of them, others without."""
+        inside, item = fragment.physical_schema, self.names.id_column
+        kind = inside.field(item).type if item in inside.names else None
+        if kind is None or not pa.types.is_dictionary(kind):
+            return None
+        if not kind.ordered:
+            return pd.CategoricalDtype()
+        chunks = fragment.to_table(schema=inside, columns=[item])[item].unify_dictionaries().chunks
+        return pd.CategoricalDtype(chunks[0].dictionary.to_pandas() if chunks else None, ordered=True)
 
     def _ids(self, fragment: Any, path: str) -> tuple[dict[Any, list[int]], dict[str, str]]:
         """The ids of a file, with the groups of rows that each is in; and what is wrong with it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.api.types import is_numeric_dtype
 
 from shared.console.notes import Note
@@ -110,7 +111,7 @@ class SeriesWork(Work):
         if tables:
             whole = pd.concat(tables, ignore_index=True)
             whole.attrs.clear()
-            write_whole(_result(unit, folder), whole.to_parquet(None, index=False))
+            write_whole(_result(unit, folder), whole.to_parquet(None, index=False, schema=_schema(whole)))
         outcome.items = len(unit.items) - len(outcome.failed)
         return outcome
 
@@ -237,6 +238,16 @@ class Scoring(SeriesWork):
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
         scores = anomaly_scores(predictor, entries, self.scoring)
         return anomalies_to_frame(scores, fit_thresholds(scores, self.quantile))
+
+
+def _schema(table: pd.DataFrame) -> pa.Schema:
+    """How a table of results is written. Categories are counted alike in all files, whatever their number: a folder of
+    files that differ in that cannot be read as one."""
+    made = pa.Schema.from_pandas(table, preserve_index=False)
+    for place, one in enumerate(made):
+        if pa.types.is_dictionary(one.type):
+            made = made.set(place, one.with_type(pa.dictionary(pa.int32(), one.type.value_type, one.type.ordered)))
+    return made
 
 
 def _result(unit: Unit, folder: Folder) -> Folder:

@@ -228,6 +228,7 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
         (state, average[:-2], "moving average has"),
         (state, [average[1], average[0], *average[2:]], "the average of 'output_layer.weight' has shape"),
         (state, [torch.full_like(average[0], torch.nan), *average[1:]], "'output_layer.weight' is not finite"),
+        (state, [average[0].int(), *average[1:]], "'output_layer.weight' is torch.int32, and weights are real numbers"),
     ]
     for i, (weights, averages, message) in enumerate(cases):
         with pytest.raises(CheckpointError, match=message):

@@ -76,6 +76,7 @@ def test_keys_that_do_not_fit_are_named(saved: Callable[[Any], Path]) -> None:
         f"{KERNEL}.C": (torch.zeros(3), "dimensions"),
         f"{KERNEL}.P": (torch.zeros(2, 8, 4, 2), "shape"),
         f"{KERNEL}.w_imag": (torch.full((8, 4), torch.nan), "not finite"),
+        f"{KERNEL}.inv_w_real": (torch.ones(8, 4, dtype=torch.int32), "torch.int32, and weights are real numbers"),
     }
     for name, (value, message) in cases.items():
         with pytest.raises(CheckpointError, match=message):

@@ -151,6 +151,18 @@ def test_sums_that_are_numbers_stay_numbers_beside_ids_that_are(naive):
     assert list(dict.fromkeys(table["unique_id"])) == [1, 2, 9]
 
 
+CATEGORIES = pd.CategoricalDtype(["1", "2"])
+
+
+@pytest.mark.parametrize("kind", [CATEGORIES, "string", "int32", pd.CategoricalDtype(["2", "all", "1"], ordered=True)])
+def test_ids_come_back_in_their_dtype_beside_sums(naive, kind):
+    df = frame(walks(0.5), ["1", "2"]).astype({"unique_id": kind})
+    total, parts = (9, [1, 2]) if kind == "int32" else ("all", ["1", "2"])
+    table = naive.predict_sums_df(df, {total: parts}, num_samples=10)
+    assert table["unique_id"].drop_duplicates().tolist() == [*parts, total]
+    assert table["unique_id"].dtype == (pd.CategoricalDtype(["1", "2", "all"]) if kind is CATEGORIES else kind)
+
+
 def test_sums_tell_what_was_decided_from_their_series(default):
     rng = np.random.default_rng(0)
     price, noise = rng.normal(size=(2, 2, 147))
