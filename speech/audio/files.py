@@ -51,7 +51,7 @@ class Audio:
     Attributes:
         waveform: float32 (channels, samples); full scale is ±1.
         sample_rate: Hz.
-        format, subtype, metadata, endian, media: as in `AudioInfo`.
+        format, subtype, metadata, endian, media, raised: as in `AudioInfo`.
     """
 
     waveform: np.ndarray
@@ -61,6 +61,7 @@ class Audio:
     metadata: Mapping[str, str] = field(default_factory=dict)
     endian: Endian = "FILE"
     media: bool = False
+    raised: float = 1.0
 
     @property
     def info(self) -> AudioInfo:
@@ -75,6 +76,7 @@ class Audio:
             self.metadata,
             endian=self.endian,
             media=self.media,
+            raised=self.raised,
         )
 
 
@@ -168,6 +170,10 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
             sound, info = stack.enter_context(open_media(path))
             yield AudioReader(path, sound.read, _with_possible_rate(path, info))
             return
+        if (file.format, file.subtype) == ("AIFF", "DWVW_12"):
+            raise DataError(
+                f"{path} is coded as DWVW at 12 bits, which libsndfile does not read; convert it to WAV or FLAC"
+            )
         if file.frames == 0:
             raise DataError(f"{path} holds no samples; record or copy it again")
         if file.frames >= _WITHOUT_LENGTH:

@@ -177,17 +177,16 @@ class _Job:
             waveform = waveform * np.float32(levelled.gain)
         tally.limited += clipped(waveform, target, info)
         dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
-        notes = notes_on(item.file.info, dropped, target)
+        notes = notes_on(item.file.info.at(info.sample_rate), dropped, target)
         return file_result(item.file.name, target, info, tally, levels.removed(), levelled, notes)
 
     def _at_rate(self, audio: Audio) -> Audio:
         rate = self._engine.rate_of(audio.sample_rate)
         if rate == audio.sample_rate:
             return audio
-        samples = audio.info.at(rate).samples
-        return replace(
-            audio, waveform=converted(audio.waveform, audio.sample_rate, rate, length=samples), sample_rate=rate
-        )
+        there = audio.info.at(rate)
+        waveform = converted(audio.waveform, audio.sample_rate, rate, length=there.samples)
+        return replace(audio, waveform=waveform, sample_rate=rate, raised=there.raised)
 
     def _alone(self, file: Planned) -> None:
         with self._failures_of(file):
