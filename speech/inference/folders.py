@@ -172,8 +172,8 @@ class _Job:
         levels, levelled = Levels(info.sample_rate, info.channels), Levelling()
         levels.push(item.audio.waveform, waveform)
         if self._loudness is not None:
-            noisy = measured([item.audio.waveform], info) if self._loudness == "keep" else None
-            levelled = levelling(self._loudness, measured([waveform], info), noisy)
+            noisy = measured(lambda: [item.audio.waveform], info) if self._loudness == "keep" else None
+            levelled = levelling(self._loudness, measured(lambda: [waveform], info), noisy)
             waveform = waveform * np.float32(levelled.gain)
         tally.limited += clipped(waveform, target, info)
         dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
