@@ -147,7 +147,7 @@ class AudioInfo:
         missing: samples that the header states, and that the file is too short for.
         notes: what else there is to say of it.
         media: whether it is FFmpeg that reads it; format and subtype are then FFmpeg's names ("MOV", "AAC").
-        raised: by how much its rate is above that of the file that tells format and subtype; at least 1.
+        ratio: its rate by that of the file that the rest is of.
     """
 
     sample_rate: int
@@ -160,7 +160,7 @@ class AudioInfo:
     missing: int = 0
     notes: tuple[str, ...] = ()
     media: bool = False
-    raised: float = 1.0
+    ratio: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -171,8 +171,7 @@ class AudioInfo:
         """Of the same recording at another rate, in Hz."""
         ratio = rate / self.sample_rate
         samples, missing = (round(count * ratio) for count in (self.samples, self.missing))
-        raised = max(1.0, self.raised * ratio)
-        return replace(self, sample_rate=rate, samples=samples, missing=missing, raised=raised)
+        return replace(self, sample_rate=rate, samples=samples, missing=missing, ratio=self.ratio * ratio)
 
 
 def notes_on(info: AudioInfo, dropped: Sequence[str], target: Path | None = None) -> tuple[str, ...]:
@@ -197,7 +196,7 @@ def notes_on(info: AudioInfo, dropped: Sequence[str], target: Path | None = None
 
 def _drowns(info: AudioInfo) -> bool:
     """Whether a recording is brought to a higher rate, and its coding has noise in all of the band that it gets."""
-    return info.raised > 1 and info.subtype not in _FULL_BAND and not info.media
+    return info.ratio > 1 and info.subtype not in _FULL_BAND and not info.media
 
 
 def written_name(name: Path) -> Path:
@@ -299,10 +298,10 @@ def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit
 def room_for(rate: Rate, info: AudioInfo) -> Rate:
     """The bit rate of a lossy file, as much higher as its rate in Hz is above its source's: MP3 would leave out all
     above 8 kHz at the bit rate of a call, and at its quality."""
-    if info.raised == 1:
+    if info.ratio <= 1:
         return rate
     most = _MOST_RAISED * info.channels
-    return replace(rate, bits=max(rate.bits, min(round(rate.bits * info.raised), most)), quality=None)
+    return replace(rate, bits=max(rate.bits, min(round(rate.bits * info.ratio), most)), quality=None)
 
 
 def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str | float]:

@@ -51,7 +51,7 @@ class Audio:
     Attributes:
         waveform: float32 (channels, samples); full scale is ±1.
         sample_rate: Hz.
-        format, subtype, metadata, endian, media, raised: as in `AudioInfo`.
+        format, subtype, metadata, endian, media, ratio: as in `AudioInfo`.
     """
 
     waveform: np.ndarray
@@ -61,7 +61,7 @@ class Audio:
     metadata: Mapping[str, str] = field(default_factory=dict)
     endian: Endian = "FILE"
     media: bool = False
-    raised: float = 1.0
+    ratio: float = 1.0
 
     @property
     def info(self) -> AudioInfo:
@@ -76,7 +76,7 @@ class Audio:
             self.metadata,
             endian=self.endian,
             media=self.media,
-            raised=self.raised,
+            ratio=self.ratio,
         )
 
 

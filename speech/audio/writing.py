@@ -157,7 +157,7 @@ def _created(
     if source is not None and info.media:
         writer.dropped = missing_names(survey(source).beside, names_beside_sound(temporary, coding))
     elif source is not None and info.format != "RAW":
-        writer.dropped = carry_tags(source, temporary, of, coding)
+        writer.dropped = carry_tags(source, temporary, of, coding, info.ratio)
 
 
 @contextlib.contextmanager

@@ -186,7 +186,7 @@ class _Job:
             return audio
         there = audio.info.at(rate)
         waveform = converted(audio.waveform, audio.sample_rate, rate, length=there.samples)
-        return replace(audio, waveform=waveform, sample_rate=rate, raised=there.raised)
+        return replace(audio, waveform=waveform, sample_rate=rate, ratio=there.ratio)
 
     def _alone(self, file: Planned) -> None:
         with self._failures_of(file):
