@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import soundfile
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
 from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
 from speech.audio.flac import unstated
@@ -159,6 +159,8 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
     if path.suffix.lower() == ".raw":
         if raw is None:
             raise DataError(f"{path} holds bare samples and does not tell its rate; give it (RawFormat, --raw-rate)")
+        if not isinstance(raw, RawFormat):
+            raise ConfigError(f"raw={raw!r}: give what {path} holds, such as RawFormat(16000, 1, 'PCM_16')")
         options = {"samplerate": raw.sample_rate, "channels": raw.channels, "format": "RAW"}
         options |= {"subtype": raw.subtype, "endian": raw.endian}
     with contextlib.ExitStack() as stack:

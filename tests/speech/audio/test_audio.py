@@ -346,6 +346,12 @@ def test_more_than_four_gigabytes_from_a_pipe_are_read_to_the_end(tmp_path, size
         np.testing.assert_array_equal(file.read(dtype="int16"), [[0, 0], [1, 2], [3, 4]])
 
 
+def test_a_rate_in_place_of_what_bare_samples_are_is_told(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(800))
+    with pytest.raises(ConfigError, match=r"raw=8000: give what .*a\.raw holds, such as RawFormat\("):
+        audio_info(tmp_path / "a.raw", 8000)
+
+
 def test_what_libsndfile_names_and_does_not_read_or_write(tmp_path):
     audio = Audio(sound(1), 16000, "AIFF", "DWVW_12")
     write_audio(tmp_path / "a.aiff", audio)
