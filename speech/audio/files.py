@@ -155,6 +155,10 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         raise DataError(f"{path}: {what}; name an audio file")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); record or copy it again")
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read; change its permissions") from error
     options: dict[str, Any] = {}
     if path.suffix.lower() == ".raw":
         if raw is None:
@@ -307,8 +311,6 @@ def _patched(path: Path, patches: Mapping[int, bytes]) -> mmap.mmap:
 
 def unreadable(path: Path, error: Exception) -> DataError:
     """The error of a file that libsndfile refuses."""
-    if not os.access(path, os.R_OK):
-        return DataError(f"{path} may not be read; change its permissions")
     why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
     return DataError(
         f"{path} is not audio that libsndfile reads, or is damaged ({why.rstrip('.')}); convert it to WAV or FLAC"
