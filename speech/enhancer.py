@@ -164,6 +164,8 @@ class Enhancer:
         if name in _SETTLED and name in self.__dict__:
             how = f"Enhancer(model, {name}=…)" if name != "model" else "Enhancer(model)"
             raise ConfigError(f"an Enhancer's {name} is settled when it is made; {how} makes another")
+        if name == "seed" and "engine" in self.__dict__:
+            self.engine.seed = value = checked(int, seed=value)  # that of files, folders and streams
         super().__setattr__(name, value)
 
     @classmethod

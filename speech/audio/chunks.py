@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from speech.audio.positions import MOVED, UNMOVED, moved
+
 CHUNKED = ("WAV", "WAVEX", "RF64", "W64", "AIFF")
 """libsndfile's names of these containers."""
 
@@ -300,10 +302,12 @@ class Spliced(io.RawIOBase):
         super().close()
 
 
-def copy_chunks(source: Path, written: Path) -> None:
+def copy_chunks(source: Path, written: Path, ratio: float = 1.0) -> None:
     """Append to `written` the chunks of `source` beside the samples, if both are of one kind of container. What only
     holds for the source's samples is left out, and so is what is not whole there or would make the file too long. Of an
-    extensible WAV it tells which loudspeakers its channels are for, too."""
+    extensible WAV it tells which loudspeakers its channels are for, too. Places are moved to where they are at a rate
+    that is `ratio` times as high."""
+    left_out = _PARTS | _OF_SAMPLES | (UNMOVED if ratio != 1 else set())
     with open(source, "rb") as file, open(written, "r+b") as target:
         layout = container_of(file)
         if layout is None or layout != container_of(target):
@@ -317,13 +321,17 @@ def copy_chunks(source: Path, written: Path) -> None:
         place, total = target.seek(0, os.SEEK_END), os.fstat(file.fileno()).st_size
         for chunk in chunks_of(file):
             length = chunk.end - chunk.start
-            if chunk.name in _PARTS | _OF_SAMPLES or chunk.end > total:
+            if chunk.name in left_out or chunk.end > total:
                 continue
             if layout is not _W64 and not is_long and place + length + 2 > 0xFFFFFFFF:
                 continue
             target.write(bytes(-place % layout.align))
-            file.seek(chunk.start)
-            _copy(file, target, length)
+            if chunk.name in MOVED and ratio != 1:
+                target.write(_content(file, chunk.start, chunk.body))
+                target.write(moved(chunk.name, _content(file, chunk.body, chunk.end), ratio))
+            else:
+                file.seek(chunk.start)
+                _copy(file, target, length)
             target.write(bytes(-length % layout.align))
             place = target.tell()
         if layout is _W64:

@@ -84,9 +84,17 @@ _WAV_KINDS = ("WAV", "WAVEX", "RF64")
 _FINE = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 _WHOLE = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32")
 _BEYOND_FULL_SCALE = ("FLOAT", "DOUBLE", "MPEG_LAYER_III", "VORBIS", "OPUS")
+_UNWRITTEN = ("MPEG_LAYER_III", "DWVW_12")
+"""Codings that libsndfile names among those of WAV and AIFF, and does not write there."""
+_FULL_BAND = ("PCM_16", *_FINE, "ALAC_16", "DWVW_16", "DWVW_24", *_BEYOND_FULL_SCALE)
+"""Codings whose noise does not grow into a band that a recording gets; that of all others (µ-law, ADPCM, 8 bits, …)
+spreads over it."""
 _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 RATES = (1000, 1_000_000)
 """Hz between which the rate of a recording lies that is read, or written."""
+
+_MOST_RAISED = 128_000
+"""Bits a second of a channel that a bit rate is raised to, at the most."""
 
 _MOST_CHANNELS = 1024  # of libsndfile
 
@@ -139,6 +147,7 @@ class AudioInfo:
         missing: samples that the header states, and that the file is too short for.
         notes: what else there is to say of it.
         media: whether it is FFmpeg that reads it; format and subtype are then FFmpeg's names ("MOV", "AAC").
+        ratio: its rate by that of the file that the rest is of.
     """
 
     sample_rate: int
@@ -151,6 +160,7 @@ class AudioInfo:
     missing: int = 0
     notes: tuple[str, ...] = ()
     media: bool = False
+    ratio: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -159,12 +169,14 @@ class AudioInfo:
 
     def at(self, rate: int) -> AudioInfo:
         """Of the same recording at another rate, in Hz."""
-        return replace(self, sample_rate=rate, samples=round(self.samples * rate / self.sample_rate))
+        ratio = rate / self.sample_rate
+        samples, missing = (round(count * ratio) for count in (self.samples, self.missing))
+        return replace(self, sample_rate=rate, samples=samples, missing=missing, ratio=self.ratio * ratio)
 
 
 def notes_on(info: AudioInfo, dropped: Sequence[str], target: Path | None = None) -> tuple[str, ...]:
     """What there is to say about a copy of a file at `target`: what is odd about the file, samples that it lacks, what
-    the copy does not have, and a format that the target's name does not tell."""
+    the copy does not have, and a format or coding that the target's name does not tell."""
     notes = list(info.notes)
     if info.missing:
         missing = info.missing / info.sample_rate
@@ -172,10 +184,19 @@ def notes_on(info: AudioInfo, dropped: Sequence[str], target: Path | None = None
         notes.append(f"cut short: {missing:.3g} s of the {stated:.3g} s that its header states are missing")
     if dropped:
         notes.append(f"not kept: {', '.join(dropped)}")
-    is_long = target is not None and target_coding(target, info)[0] == "RF64"
-    if is_long and info.format != "RF64" and target is not None and target.suffix.lower() != ".rf64":
+    if target is None:
+        return tuple(notes)
+    format, subtype = target_coding(target, info)
+    if format == "RF64" != info.format and target.suffix.lower() != ".rf64":
         notes.append("written as RF64, since a plain WAV file ends at 4 GB")
+    if subtype != info.subtype and format in (info.format, "RF64") and _drowns(info):
+        notes.append(f"written as {subtype}: {info.subtype} has noise in all of the band that a higher rate has")
     return tuple(notes)
+
+
+def _drowns(info: AudioInfo) -> bool:
+    """Whether a recording is brought to a higher rate, and its coding has noise in all of the band that it gets."""
+    return info.ratio > 1 and info.subtype not in _FULL_BAND and not info.media
 
 
 def written_name(name: Path) -> Path:
@@ -219,6 +240,8 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
         is_kept = coding in container.codings and (info.media or coding != "PCM")  # WAV to a video's is to be small
         return container.muxer.upper(), info.subtype if is_kept else container.codings[0]
     format = _FORMATS.get(suffix, "WAV" if info.media else info.format)
+    if format == "SD2":
+        raise DataError(f"{path}: SD2 has its rate in a second file and is not written; choose a name ending in .wav")
     if format == "WAV" and info.format in _WAV_KINDS:
         format = info.format
     subtype = info.subtype
@@ -228,7 +251,8 @@ def target_coding(path: str | os.PathLike[str], info: AudioInfo, wav_limit: int 
         subtype = "MPEG_LAYER_III"
     elif (
         info.media
-        or subtype == "MPEG_LAYER_III"  # which libsndfile reads in WAV, and does not write there
+        or subtype in _UNWRITTEN
+        or (_drowns(info) and format != "RAW")  # bare samples cannot tell that they are others
         or not soundfile.check_format(format, subtype)
         or (format != info.format and subtype not in _LINEAR)
     ):
@@ -269,6 +293,15 @@ def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit
             f"{path} would have {size / 1e9:.1f} GB, and AIFF ends at 4 GB; choose a name that ends in .wav"
         )
     return format
+
+
+def room_for(rate: Rate, info: AudioInfo) -> Rate:
+    """The bit rate of a lossy file, as much higher as its rate in Hz is above its source's: MP3 would leave out all
+    above 8 kHz at the bit rate of a call, and at its quality."""
+    if info.ratio <= 1:
+        return rate
+    most = _MOST_RAISED * info.channels
+    return replace(rate, bits=max(rate.bits, min(round(rate.bits * info.ratio), most)), quality=None)
 
 
 def encoder(subtype: str, info: AudioInfo, rate: Rate | None) -> dict[str, str | float]:

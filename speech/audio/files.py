@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import soundfile
 
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
 from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
 from speech.audio.flac import unstated
@@ -51,7 +51,7 @@ class Audio:
     Attributes:
         waveform: float32 (channels, samples); full scale is ±1.
         sample_rate: Hz.
-        format, subtype, metadata, endian, media: as in `AudioInfo`.
+        format, subtype, metadata, endian, media, ratio: as in `AudioInfo`.
     """
 
     waveform: np.ndarray
@@ -61,6 +61,7 @@ class Audio:
     metadata: Mapping[str, str] = field(default_factory=dict)
     endian: Endian = "FILE"
     media: bool = False
+    ratio: float = 1.0
 
     @property
     def info(self) -> AudioInfo:
@@ -75,6 +76,7 @@ class Audio:
             self.metadata,
             endian=self.endian,
             media=self.media,
+            ratio=self.ratio,
         )
 
 
@@ -153,10 +155,16 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         raise DataError(f"{path}: {what}; name an audio file")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); record or copy it again")
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read; change its permissions") from error
     options: dict[str, Any] = {}
     if path.suffix.lower() == ".raw":
         if raw is None:
             raise DataError(f"{path} holds bare samples and does not tell its rate; give it (RawFormat, --raw-rate)")
+        if not isinstance(raw, RawFormat):
+            raise ConfigError(f"raw={raw!r}: give what {path} holds, such as RawFormat(16000, 1, 'PCM_16')")
         options = {"samplerate": raw.sample_rate, "channels": raw.channels, "format": "RAW"}
         options |= {"subtype": raw.subtype, "endian": raw.endian}
     with contextlib.ExitStack() as stack:
@@ -168,6 +176,10 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
             sound, info = stack.enter_context(open_media(path))
             yield AudioReader(path, sound.read, _with_possible_rate(path, info))
             return
+        if (file.format, file.subtype) == ("AIFF", "DWVW_12"):
+            raise DataError(
+                f"{path} is coded as DWVW at 12 bits, which libsndfile does not read; convert it to WAV or FLAC"
+            )
         if file.frames == 0:
             raise DataError(f"{path} holds no samples; record or copy it again")
         if file.frames >= _WITHOUT_LENGTH:
@@ -299,8 +311,6 @@ def _patched(path: Path, patches: Mapping[int, bytes]) -> mmap.mmap:
 
 def unreadable(path: Path, error: Exception) -> DataError:
     """The error of a file that libsndfile refuses."""
-    if not os.access(path, os.R_OK):
-        return DataError(f"{path} may not be read; change its permissions")
     why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
     return DataError(
         f"{path} is not audio that libsndfile reads, or is damaged ({why.rstrip('.')}); convert it to WAV or FLAC"

@@ -24,6 +24,9 @@ PEAK_DB = -1.0
 _SILENT = -70.0
 """LUFS of the meter's absolute gate."""
 
+LOUDEST = 0.0
+"""LUFS of what is measured as it is: the meter's scale ends at 10, where it counts every moment that is louder."""
+
 _LEFT = "its loudness is left as it is: {} is silent, or shorter than 0.4 s, or below -70 LUFS"
 
 _PEAK_STEP = 0.0005

@@ -21,6 +21,7 @@ from shared.errors import DataError
 from speech.audio.chunks import copy_chunks, names_beside
 from speech.audio.mp3 import frames_of
 from speech.audio.paths import sound_path
+from speech.audio.positions import move_tracks
 
 try:
     from mutagen import FileType, MutagenError
@@ -112,12 +113,15 @@ def _kind(format: str, subtype: str) -> str:
     return kinds.get(format, "")
 
 
-def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, str]) -> tuple[str, ...]:
+def carry_tags(
+    source: Path, written: Path, of: tuple[str, str], to: tuple[str, str], ratio: float = 1.0
+) -> tuple[str, ...]:
     """Copy the tags of `source` into the file `written`, where both hold them in the same way.
 
     Args:
         source, written: the files.
         of, to: format and subtype of each.
+        ratio: the rate of `written` by that of `source`: what tells places in samples tells them at its own.
 
     Returns:
         What `source` has and `written` has not, by name ("bext", "cover art").
@@ -131,7 +135,7 @@ def carry_tags(source: Path, written: Path, of: tuple[str, str], to: tuple[str, 
     try:
         wanted = _names(source, *of)
         if is_copied:
-            _copy(source, written, _kind(*of))
+            _copy(source, written, _kind(*of), ratio)
         dropped = wanted - _names(written, *to)
         dropped |= _unknown(*of)
     except Exception as error:  # tags are written by everyone, and mutagen raises more than its own errors
@@ -168,13 +172,13 @@ def _raise_what_is_of_the_disk(error: Exception) -> None:
         raise inner
 
 
-def _copy(source: Path, written: Path, kind: str) -> None:
+def _copy(source: Path, written: Path, kind: str, ratio: float) -> None:
     if kind in _CHUNKED:
-        copy_chunks(source, written)
+        copy_chunks(source, written, ratio)
     elif kind == "MP3":
         _copy_id3(source, written)
     elif kind == "FLAC":
-        _copy_flac(FLAC(source), FLAC(written))
+        _copy_flac(FLAC(source), FLAC(written), ratio)
     else:
         _copy_comments(_ogg(source, kind), _ogg(written, kind))
 
@@ -198,11 +202,15 @@ def _copy_comments(source: Any, written: Any) -> None:
         written.save()
 
 
-def _copy_flac(source: Any, written: Any) -> None:
+def _copy_flac(source: Any, written: Any, ratio: float) -> None:
     _copy_comments(source, written)
     for picture in source.pictures:
         written.add_picture(picture)
-    written.metadata_blocks += [block for block in source.metadata_blocks if _is_of_use(block)]
+    blocks = [block for block in source.metadata_blocks if _is_of_use(block)]
+    for block in blocks:
+        if isinstance(block, CueSheet):
+            move_tracks(block, ratio)
+    written.metadata_blocks += blocks
     written.save()
 
 

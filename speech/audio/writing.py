@@ -13,13 +13,22 @@ import soundfile
 from shared.errors import DataError
 from shared.files.io import atomic_path
 from speech.audio.chunks import CHUNKED, state_length, undate
-from speech.audio.coding import CONTAINERS, AudioInfo, ceiling, encoder, encoder_gain, refuse_suffix, target_coding
+from speech.audio.coding import (
+    CONTAINERS,
+    AudioInfo,
+    ceiling,
+    encoder,
+    encoder_gain,
+    refuse_suffix,
+    room_for,
+    target_coding,
+)
 from speech.audio.files import Audio
 from speech.audio.media import names_in, survey
 from speech.audio.muxing import MediaFile, create_media
 from speech.audio.ogg import number_by_content
 from speech.audio.paths import sound_path
-from speech.audio.tags import bit_rate, carry_tags, missing_names, names_beside_sound, same_tags
+from speech.audio.tags import Rate, bit_rate, carry_tags, missing_names, names_beside_sound, same_tags
 
 _WRITTEN_AT_ONCE = 1 << 16
 
@@ -122,7 +131,7 @@ def _created(
     rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
     copied = source is not None and not info.media and same_tags(of, coding)
     try:
-        settings = encoder(subtype, info, rate)
+        settings = encoder(subtype, info, rate and room_for(rate, info))
         gain = encoder_gain(info, settings)
         endian = _endian(format, subtype, info)
         file = soundfile.SoundFile(
@@ -152,7 +161,7 @@ def _created(
     if source is not None and info.media:
         writer.dropped = missing_names(survey(source).beside, names_beside_sound(temporary, coding))
     elif source is not None and info.format != "RAW":
-        writer.dropped = carry_tags(source, temporary, of, coding)
+        writer.dropped = carry_tags(source, temporary, of, coding, info.ratio)
 
 
 @contextlib.contextmanager
@@ -162,8 +171,9 @@ def _created_media(
     """A file that FFmpeg writes."""
     rate = None
     if source is not None and coding[1] == info.subtype:
-        known = None if info.media else bit_rate(source, info.subtype)
-        rate = survey(source).bits if info.media else None if known is None else known.bits
+        bits = survey(source).bits if info.media else None
+        known = bit_rate(source, info.subtype) if not info.media else None if bits is None else Rate(bits)
+        rate = None if known is None else room_for(known, info).bits
     with create_media(path, temporary, coding, info, source, rate) as file:
         writer = AudioWriter(path, file)
         yield writer

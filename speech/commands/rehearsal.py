@@ -32,7 +32,7 @@ def rehearse(enhancer: Enhancer, plan: Plan) -> None:
             str(file.info.channels),
             f"{file.info.seconds:.2f}",
             str(file.target),
-            file.coding,
+            file.coding(enhancer.engine.rate_of(file.info.sample_rate)),
             f"{each * file.info.seconds * file.info.channels:.2g}",
         ]
         for file in plan.files[:_SHOWN]

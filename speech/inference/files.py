@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from shared.files.io import temporary_path
 from speech.audio.arrays import finite, told_offset
 from speech.audio.coding import AudioInfo, RawFormat, ceiling, notes_on, target_coding
 from speech.audio.files import audio_info, open_audio
-from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
+from speech.audio.loudness import LOUDEST, Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
 from speech.audio.paths import sound_path
 from speech.audio.resampling import converted_blocks
 from speech.audio.writing import create_audio, refuse_same, unwritable
@@ -128,17 +129,34 @@ def _levelled(
                     file.write(np.ascontiguousarray(block.T))
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise unwritable(target, "its disk is full, or the file may not grow") from error
-        found = levelling(goal, meter.close(), measured(read(), info) if goal == "keep" else None)
-        with open_audio(held) as reader:
-            yield (block * np.float32(found.gain) for block in reader.blocks()), found
+
+        def kept() -> Iterator[np.ndarray]:
+            with open_audio(held) as reader:
+                yield from reader.blocks()
+
+        enhanced = _again(meter.close(), kept, info)
+        found = levelling(goal, enhanced, measured(read, info) if goal == "keep" else None)
+        yield (block * np.float32(found.gain) for block in kept()), found
 
 
-def measured(blocks: Iterable[np.ndarray], info: AudioInfo) -> Measured:
-    """The loudness of a recording in blocks (channels, n)."""
+def measured(read: Callable[[], Iterable[np.ndarray]], info: AudioInfo) -> Measured:
+    """The loudness of a recording that is read in blocks (channels, n)."""
     meter = LoudnessMeter(info.sample_rate, info.channels)
-    for block in blocks:
+    for block in read():
         meter.push(block)
-    return meter.close()
+    return _again(meter.close(), read, info)
+
+
+def _again(found: Measured, read: Callable[[], Iterable[np.ndarray]], info: AudioInfo) -> Measured:
+    """The loudness that was found, or, where it may be beyond the meter's scale, as of samples that are no fractions of
+    full scale, that of the recording at a full scale of its own."""
+    if found.loudness is None or found.loudness <= LOUDEST:
+        return found
+    meter = LoudnessMeter(info.sample_rate, info.channels)
+    for block in read():
+        meter.push(block / np.float32(found.peak))
+    there = meter.close().loudness
+    return Measured(None if there is None else there + 20 * math.log10(found.peak), found.peak)
 
 
 def file_result(

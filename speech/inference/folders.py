@@ -172,22 +172,21 @@ class _Job:
         levels, levelled = Levels(info.sample_rate, info.channels), Levelling()
         levels.push(item.audio.waveform, waveform)
         if self._loudness is not None:
-            noisy = measured([item.audio.waveform], info) if self._loudness == "keep" else None
-            levelled = levelling(self._loudness, measured([waveform], info), noisy)
+            noisy = measured(lambda: [item.audio.waveform], info) if self._loudness == "keep" else None
+            levelled = levelling(self._loudness, measured(lambda: [waveform], info), noisy)
             waveform = waveform * np.float32(levelled.gain)
         tally.limited += clipped(waveform, target, info)
         dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
-        notes = notes_on(item.file.info, dropped, target)
+        notes = notes_on(item.file.info.at(info.sample_rate), dropped, target)
         return file_result(item.file.name, target, info, tally, levels.removed(), levelled, notes)
 
     def _at_rate(self, audio: Audio) -> Audio:
         rate = self._engine.rate_of(audio.sample_rate)
         if rate == audio.sample_rate:
             return audio
-        samples = audio.info.at(rate).samples
-        return replace(
-            audio, waveform=converted(audio.waveform, audio.sample_rate, rate, length=samples), sample_rate=rate
-        )
+        there = audio.info.at(rate)
+        waveform = converted(audio.waveform, audio.sample_rate, rate, length=there.samples)
+        return replace(audio, waveform=waveform, sample_rate=rate, ratio=there.ratio)
 
     def _alone(self, file: Planned) -> None:
         with self._failures_of(file):

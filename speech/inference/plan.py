@@ -31,10 +31,9 @@ class Planned:
     target: Path
     info: AudioInfo
 
-    @property
-    def coding(self) -> str:
-        """Format and subtype of the target: "WAV PCM_16"."""
-        return " ".join(target_coding(self.target, self.info))
+    def coding(self, rate: int) -> str:
+        """Format and subtype of the target at this rate, in Hz: "WAV PCM_16"."""
+        return " ".join(target_coding(self.target, self.info.at(rate)))
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Plan:
                 return
             refuse_suffix(target, source)
             planned = Planned(name, source, target, audio_info(source, raw))
-            assert planned.coding
+            assert planned.coding(planned.info.sample_rate)
             self.files.append(planned)
         except (DiffusionError, OSError) as error:
             self.failed[name] = str(error)

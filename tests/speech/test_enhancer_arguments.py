@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from shared.errors import ConfigError, DataError
@@ -69,6 +70,22 @@ def test_settings_of_a_made_enhancer_are_not_changed_in_silence():
             setattr(enhancer, name, before)
     enhancer.seed = 3  # which every call reads
     assert copy.deepcopy(enhancer).seed == pickle.loads(pickle.dumps(enhancer)).seed == 3
+
+
+def test_another_seed_is_that_of_arrays_files_and_folders_alike(tmp_path):
+    wave = noise(1, 4000)
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/a.wav", wave[0], 16000)
+    changed, made = (Enhancer(tiny_model(), sampler="sde1", steps=2, seed=seed) for seed in (1, 3))
+    changed.seed = 3
+    for place, enhancer in enumerate((changed, made)):
+        enhancer.enhance_file(tmp_path / "in/a.wav", tmp_path / f"out/{place}.flac")
+        enhancer.enhance_dir(tmp_path / "in", tmp_path / f"all/{place}", progress=False)
+    np.testing.assert_array_equal(changed.enhance(wave, 16000), made.enhance(wave, 16000))
+    for one, other in (("out/0.flac", "out/1.flac"), ("all/0/a.wav", "all/1/a.wav")):
+        assert (tmp_path / one).read_bytes() == (tmp_path / other).read_bytes()
+    with pytest.raises(ConfigError, match=r"seed=0\.5"):
+        changed.seed = 0.5
 
 
 def test_a_batch_may_be_one_window():

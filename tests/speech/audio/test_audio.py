@@ -344,3 +344,24 @@ def test_more_than_four_gigabytes_from_a_pipe_are_read_to_the_end(tmp_path, size
     with soundfile.SoundFile(Spliced(head, tmp_path / "a.wav", start)) as file:
         file.seek(-3, os.SEEK_END)
         np.testing.assert_array_equal(file.read(dtype="int16"), [[0, 0], [1, 2], [3, 4]])
+
+
+def test_a_rate_in_place_of_what_bare_samples_are_is_told(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(800))
+    with pytest.raises(ConfigError, match=r"raw=8000: give what .*a\.raw holds, such as RawFormat\("):
+        audio_info(tmp_path / "a.raw", 8000)
+
+
+def test_what_libsndfile_names_and_does_not_read_or_write(tmp_path):
+    audio = Audio(sound(1), 16000, "AIFF", "DWVW_12")
+    write_audio(tmp_path / "a.aiff", audio)
+    assert audio_info(tmp_path / "a.aiff").subtype == "PCM_16"
+    write_audio(tmp_path / "b.aiff", Audio(sound(1), 16000, "AIFF", "DWVW_16"))
+    content = bytearray((tmp_path / "b.aiff").read_bytes())
+    content[content.index(b"COMM") + 15] = 12
+    (tmp_path / "b.aiff").write_bytes(content)
+    with pytest.raises(DataError, match=r"DWVW at 12 bits.*convert it to WAV or FLAC"):
+        audio_info(tmp_path / "b.aiff")
+    with pytest.raises(DataError, match=r"a\.sd2: SD2 .* choose a name ending in \.wav"):
+        write_audio(tmp_path / "a.sd2", Audio(sound(1), 16000, "SD2"), tmp_path / "source.sd2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.aiff", "b.aiff"]

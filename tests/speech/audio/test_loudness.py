@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 
 from shared.errors import ConfigError
 from speech.audio.loudness import LoudnessMeter, Measured, checked_goal, levelling
+from tests.speech.models import gain_enhancer
 
 
 def measure(wave: np.ndarray, rate: int = 48000, block: int = 10_000) -> Measured:
@@ -110,3 +112,19 @@ def test_goals_that_cannot_be_are_refused():
             checked_goal(value)
     with pytest.raises(ConfigError, match="loudness of 9 channels is not defined"):
         LoudnessMeter(16000, 9)
+
+
+@pytest.mark.parametrize("windows", [{}, {"window_seconds": 1.0, "overlap_seconds": 0.3}])
+@pytest.mark.parametrize("full_scale", [2.0**15, 2.0**31])
+def test_samples_far_beyond_full_scale_get_the_loudness_too(full_scale, windows, tmp_path):
+    wave = (full_scale * 0.05 * np.random.default_rng(0).standard_normal((1, 32_000))).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wave.T, 16000, "FLOAT")
+    enhancer = gain_enhancer(1.0, **windows)
+    results = [enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "b.wav", loudness=-30)]
+    results += enhancer.enhance_dir(tmp_path, tmp_path / "out", loudness=-30, progress=False, workers=1).files[:1]
+    for result in results:
+        assert result.notes == ()
+        assert result.loudness == -30
+        assert measure(soundfile.read(result.target, dtype="float32")[0][None], 16000).loudness == pytest.approx(
+            -30, abs=0.1
+        )

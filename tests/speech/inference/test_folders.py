@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from shared.errors import ConfigError, DataError
@@ -184,6 +185,20 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def test_files_that_may_not_be_read_are_told_with_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for name in ("a.wav", "b.flac", "c.mp3"):
+        soundfile.write(tmp_path / "in" / name, noise(16_000), 16000)
+        (tmp_path / "in" / name).chmod(0)
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+    with as_nobody():
+        failed = tiny_enhancer().enhance_dir("in", "out", progress=False).failed
+    assert failed == {
+        name: f"in/{name} may not be read; change its permissions" for name in ("a.wav", "b.flac", "c.mp3")
+    }
 
 
 def test_what_is_passed_over_is_told_with_the_remedy(tmp_path):

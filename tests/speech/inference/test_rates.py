@@ -16,6 +16,7 @@ from shared.errors import ConfigError
 from speech import Enhancer
 from speech.audio.resampling import resample
 from speech.inference.advice import SettingWarning
+from speech.inference.plan import plan_folder
 from speech.model.model import SpeechModel
 from speech.scale import enhance_dir
 from tests.speech.models import decibels, gain_enhancer, noise
@@ -147,3 +148,46 @@ def test_it_says_where_there_is_no_room_for_it(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         adding(rate=48000).enhance(noise(800), 8000)
+
+
+CODINGS_OF_CALLS = [("a.wav", "ULAW"), ("b.wav", "GSM610"), ("c.wav", "PCM_U8"), ("d.au", "G721_32"), ("e.w64", "ALAW")]
+
+
+def test_a_call_at_a_higher_rate_leaves_its_coding_which_is_said(tmp_path: Path) -> None:
+    for name, subtype in CODINGS_OF_CALLS:
+        soundfile.write(tmp_path / name, 0.3 * noise(3200), 8000, subtype)
+    soundfile.write(tmp_path / "f.wav", 0.3 * noise(3200), 8000, "PCM_24")
+    there = gain_enhancer(1.0, rate=16000)
+    report = there.enhance_dir(tmp_path, tmp_path / "out", progress=False)
+    assert not report.failed
+    for (name, subtype), file in zip(CODINGS_OF_CALLS, report.files, strict=False):
+        said = f"written as PCM_16: {subtype} has noise in all of the band that a higher rate has"
+        assert said in file.notes
+        assert said in there.enhance_file(tmp_path / name, tmp_path / f"alone_{name}").notes
+        assert soundfile.info(tmp_path / "out" / name).subtype == "PCM_16"
+        assert soundfile.info(tmp_path / f"alone_{name}").subtype == "PCM_16"
+    assert (report.files[-1].notes, soundfile.info(tmp_path / "out/f.wav").subtype) == ((), "PCM_24")
+    planned = plan_folder([tmp_path / "a.wav"], tmp_path, tmp_path / "new", "skip", None).files[0]
+    assert [planned.coding(rate) for rate in (8000, 16000)] == ["WAV ULAW", "WAV PCM_16"]
+    lower = gain_enhancer(1.0, rate=4000).enhance_file(tmp_path / "a.wav", tmp_path / "lower.wav")
+    assert (lower.notes, soundfile.info(tmp_path / "lower.wav").subtype) == ((), "ULAW")
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_mp3_has_room_for_what_a_higher_rate_brings(mode: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.mp3", 0.3 * noise(16000), 8000, compression_level=0.8, bitrate_mode=mode)
+    enhancer = adding(rate=48000)
+    enhancer.enhance_file(tmp_path / "a.mp3", tmp_path / "b.mp3")
+    enhancer.enhance_file(tmp_path / "a.mp3", tmp_path / "b.wav")
+    high = signal.butter(8, [9000, 12000], "bandpass", fs=48000, output="sos")
+    found, wanted = (soundfile.read(tmp_path / name)[0] for name in ("b.mp3", "b.wav"))
+    assert abs(decibels(signal.sosfilt(high, found), signal.sosfilt(high, wanted))) < 6
+
+
+def test_what_a_file_lacks_is_told_in_its_own_seconds(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(16000), 8000)
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-8000])
+    enhancer = gain_enhancer(1.0, rate=48000)
+    said = "cut short: 0.5 s of the 2 s that its header states are missing"
+    assert said in enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "out.wav").notes
+    assert said in enhancer.enhance_dir(tmp_path, tmp_path / "out", progress=False).files[0].notes

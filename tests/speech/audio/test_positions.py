@@ -1,0 +1,70 @@
+"""speech/audio/positions.py: markers, loops and times of day of a copy at another rate are where they were."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+import soundfile
+from mutagen.flac import FLAC, CueSheet, CueSheetTrack, CueSheetTrackIndex
+
+from tests.speech.audio.test_kept import BEXT, LABEL, chunk, parts_of, with_chunks
+from tests.speech.models import gain_enhancer, noise
+
+CUES = chunk(
+    b"cue ",
+    struct.pack("<I", 2) + b"".join(struct.pack("<II4sIII", k, 400 * k, b"data", 0, 0, 400 * k) for k in (1, 2)),
+)
+LOOPS = chunk(b"smpl", struct.pack("<9I", 0, 0, 125_000, 60, 0, 0, 0, 1, 0) + struct.pack("<6I", 1, 0, 800, 1600, 0, 0))
+BEGUN = chunk(b"bext", BEXT[8:346] + struct.pack("<Q", 8000 * 3600 * 20) + BEXT[354:])
+REGION = chunk(b"LIST", LABEL[8:] + chunk(b"ltxt", struct.pack("<II4s4H", 1, 240, b"rgn ", 0, 0, 0, 0)))
+
+
+def enhanced(path: Path, rate: int) -> tuple[Path, tuple[str, ...]]:
+    target = path.with_name(f"at_{rate}{path.suffix}")
+    return target, gain_enhancer(1.0, rate=rate, upper_band="follow").enhance_file(path, target).notes
+
+
+@pytest.mark.parametrize("rate", [8000, 48000, 4000])
+def test_what_a_wav_file_counts_in_samples_stays_where_it_is(rate: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(4000), 8000)
+    source = with_chunks(tmp_path / "a.wav", BEGUN, CUES + LOOPS + REGION + chunk(b"plst", bytes(4)))
+    target, notes = enhanced(source, rate)
+    assert notes == (() if rate == 8000 else ("not kept: plst",))
+    before, after = parts_of(source), parts_of(target)
+    if rate == 8000:
+        assert all(after[name] == before[name] for name in (b"bext", b"cue ", b"smpl", b"adtl", b"plst"))
+    each = rate / 8000
+    assert struct.unpack_from("<Q", after[b"bext"], 346) == (rate * 3600 * 20,)
+    assert after[b"bext"][354:] == before[b"bext"][354:]
+    assert struct.unpack_from("<II4sIIIII4sIII", after[b"cue "], 12) == (
+        *(1, 400 * each, b"data", 0, 0, 400 * each),
+        *(2, 800 * each, b"data", 0, 0, 800 * each),
+    )
+    assert struct.unpack_from("<4I", after[b"smpl"], 8) == (0, 0, round(1e9 / rate), 60)
+    assert struct.unpack_from("<6I", after[b"smpl"], 44) == (1, 0, 800 * each, 1600 * each, 0, 0)
+    assert after[b"adtl"][:-20] == before[b"adtl"][:-20]
+    assert struct.unpack_from("<II4s", after[b"adtl"], len(after[b"adtl"]) - 20) == (1, 240 * each, b"rgn ")
+
+
+def test_markers_of_aiff_and_tracks_of_flac_stay_where_they_are(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.aiff", noise(4000), 8000)
+    content = (tmp_path / "a.aiff").read_bytes()
+    marks = struct.pack(">HHI6sHI8s", 2, 1, 400, b"\5begin", 2, 4_000, b"\6finish\0")
+    content += chunk(b"MARK", marks, ">")
+    (tmp_path / "a.aiff").write_bytes(content[:4] + struct.pack(">I", len(content) - 8) + content[8:])
+    made = enhanced(tmp_path / "a.aiff", 16000)[0].read_bytes()
+    moved = struct.pack(">HHI6sHI8s", 2, 1, 800, b"\5begin", 2, 8_000, b"\6finish\0")
+    assert made[made.index(b"MARK") + 8 :][: len(marks)] == moved
+
+    soundfile.write(tmp_path / "a.flac", noise(4000), 8000)
+    flac, cues = FLAC(tmp_path / "a.flac"), CueSheet(None)
+    cues.tracks += [CueSheetTrack(1, 400), CueSheetTrack(170, 4000)]
+    cues.tracks[0].indexes += [CueSheetTrackIndex(0, 0), CueSheetTrackIndex(1, 80)]
+    flac.metadata_blocks.append(cues)
+    flac.save()
+    kept = FLAC(enhanced(tmp_path / "a.flac", 16000)[0]).cuesheet
+    assert [track.start_offset for track in kept.tracks] == [800, 8000]
+    assert [index.index_offset for index in kept.tracks[0].indexes] == [0, 160]
+    assert not kept.compact_disc
