@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from typer import Option
 
-from shared.checks import Count, Duration, Level, Portion, Positive, checked
+from shared.checks import Count, Duration, Finite, Level, NonNegative, Portion, Positive, checked
 from shared.console.options import Changes, Hardware, Measures, Output, Retrain, settings_option
 from shared.errors import ConfigError
 from shared.scale.options import Together
@@ -136,8 +136,8 @@ class Refine(Machine, Draws, Untrained, Series):
         Option(help="How the energy is lowered or drawn from."),
     ] = "most_likely"
     prior: Annotated[Literal["mse", "quantile"], Option(help="How samples are held to the base forecast.")] = "quantile"
-    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.3
-    log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
+    prior_scale: Annotated[NonNegative, Option(help="How strongly.")] = 0.3
+    log_snr: Annotated[Finite, Option(help="Noise level of the model's energy.")] = -0.25
     refine_steps: Annotated[Count, Option(help="Steps of the refinement.")] = 12
     choose: Annotated[
         bool, Option("--choose", help="Choose settings, or to leave a base as it is, on the last training horizon.")
