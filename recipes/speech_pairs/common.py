@@ -22,6 +22,7 @@ import soundfile
 from shared.console.notes import tell
 from shared.console.progress import track
 from shared.errors import ConfigError, DataError
+from shared.files.differences import differences
 from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json, write_text
 from shared.random import derive_seed
@@ -65,11 +66,20 @@ def claim_pairs(output: Path, settings: dict[str, Any], made_of: Sequence[str] =
     found = next((one for one in marks if one.is_file()), None)
     there = found is not None and any((output / part).is_dir() for part in parts)
     if there and (found != mark or read_json(mark) != wanted):
+        told = _told_other(read_json(mark), wanted) if found == mark else ""
         raise ConfigError(
-            f"{output} holds pairs of other settings or recordings ({found}), which would stay; choose another "
+            f"{output} holds pairs of other settings or recordings ({found}{told}), which would stay; choose another "
             "--output, or remove that folder"
         )
     write_json(mark, wanted)
+
+
+def _told_other(before: Any, wanted: dict[str, Any]) -> str:
+    """Which settings differ, or that it is the recordings."""
+    if not isinstance(before, dict):
+        return ""
+    told = differences({**before, "made_of": None}, {**wanted, "made_of": None})
+    return f": {told}" if told else ": other recordings"
 
 
 def refuse_inside(output: Path, recordings: Sequence[Path], parts: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shared.checks import Checked
+from shared.checks import Checked, Count, Duration, Several
 
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 """`--device`."""
@@ -57,7 +57,7 @@ class Measures:
         list[float] | None,
         typer.Option(help="Level of noise, as a multiple of the data's deviation; once for each [4, 2, 1, …, 1/16]."),
     ] = None
-    probes: Annotated[int, typer.Option(help="Random directions of each window or recording.")] = 4
+    probes: Annotated[Several, typer.Option(help="Random directions of each window or recording.")] = 4
     method: Annotated[str, typer.Option(help="Sampler whose few steps are compared with many.")] = "ode2"
-    fine: Annotated[int, typer.Option(help="How many are many.")] = 200
-    seconds: Annotated[float, typer.Option(help="After which no further measurement begins.")] = 60.0
+    fine: Annotated[Count, typer.Option(help="How many are many.")] = 200
+    seconds: Annotated[Duration, typer.Option(help="After which no further measurement begins.")] = 60.0

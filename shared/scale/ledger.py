@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from shared.errors import ConfigError, DataError
+from shared.files.differences import differences
 from shared.files.io import UNENCODABLE, remove_unfinished
 from shared.scale.places import Folder, read_record, remove, stems, write_record, write_whole
 from shared.scale.units import MOST_NOTES, Outcome, Step, Unit
@@ -51,12 +52,9 @@ class Ledger:
         if not isinstance(before, dict):
             raise ConfigError(f"{path} is damaged: it holds no settings by name; {remedy}")
         if before != (now := _as_json(settings)):
-            there, here = dict(_by_name(before)), dict(_by_name(now))
-            names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-            told = ", ".join(f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} now" for name in names)
             raise ConfigError(
-                f"{self.folder} holds results of other settings ({told}); choose another folder, or delete that one to "
-                "begin anew"
+                f"{self.folder} holds results of other settings ({differences(before, now)}); choose another "
+                "folder, or delete that one to begin anew"
             )
 
     def of(self, unit: Unit) -> Outcome | None:
@@ -132,17 +130,3 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _as_json(inner) for name, inner in value.items()}
     return [_as_json(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
-def _by_name(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by their names, those within others by "sampling.seed", so that a message tells the one that differs."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _by_name(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from shared.console.command import claim_output, given, interrupted, note, prepa
 from shared.console.tables import json_ready, markdown, rich_table, shown
 from shared.devices import first_process
 from shared.errors import ConfigError
+from shared.files.differences import differences
 from shared.files.documents import read_json
 from shared.files.io import write_json, write_text
-from shared.files.settings import plain, write_yaml
+from shared.files.settings import plain, read_yaml, write_yaml
 from shared.training.alone import alone
 from shared.training.module import LAST_STATE
 from speech.commands.common import shared_speech
@@ -107,8 +109,8 @@ def _claim_state(experiment: Experiment, output: Path, retrain: bool) -> None:
                 (output / name).unlink(missing_ok=True)
     elif mark.is_file() and read_json(mark) != wanted:
         raise ConfigError(
-            f"{output} holds a training with other settings ({output / _SETTINGS}); choose another --output, or "
-            "--retrain to replace it"
+            f"{output} holds a training with other settings ({_told_other(output, experiment)}); choose another "
+            "--output, or --retrain to replace it"
         )
     write_json(mark, wanted)
     write_text(output / _SETTINGS, write_yaml(experiment))
@@ -122,9 +124,24 @@ def _steps_before(output: Path) -> int | None:
 
 def _fingerprint(experiment: Experiment) -> str:
     """Of the settings without which a training cannot go on."""
-    values = {name: value for name, value in plain(experiment).items() if name not in _MAY_CHANGE}
+    return hashlib.sha256(json.dumps(_deciding(plain(experiment)), sort_keys=True).encode()).hexdigest()
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without which a training cannot go on."""
+    values = {name: value for name, value in settings.items() if name not in _MAY_CHANGE}
     training = {name: value for name, value in values["training"].items() if name not in _MAY_CHANGE_OF_TRAINING}
-    return hashlib.sha256(json.dumps({**values, "training": training}, sort_keys=True).encode()).hexdigest()
+    return {**values, "training": training}
+
+
+def _told_other(output: Path, experiment: Experiment) -> str:
+    """In which settings the training in `output` differs; where its file does not tell, that file."""
+    try:
+        before = read_yaml(output / _SETTINGS)
+    except ConfigError:
+        before = {}
+    told = differences(_deciding(before), _deciding(plain(experiment))) if "training" in before else ""
+    return told or str(output / _SETTINGS)
 
 
 def _report(experiment: Experiment, trained: Trained, validation: Validation, output: Path, seconds: float) -> None:

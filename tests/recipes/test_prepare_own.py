@@ -54,10 +54,12 @@ def test_pairs_of_other_settings_or_recordings_do_not_stay(tmp_path: Path) -> No
 
     mixed()
     mixed("valid", (19.0, 20.0))
-    with pytest.raises(ConfigError, match=r"pairs of other settings.*train\.json.*another --output"):
+    with pytest.raises(
+        ConfigError, match=r"pairs of other settings.*train\.json: .*snr_db: \[0\.0, 1\.0\] there.*another --output"
+    ):
         mixed(snr_db=(19.0, 20.0))
     put(noise / "more.wav", hiss(1.0, 9))
-    with pytest.raises(ConfigError, match="other settings or recordings"):
+    with pytest.raises(ConfigError, match=r"other settings or recordings .*train\.json: other recordings"):
         mixed()
     prepare_bandwidth(clean, tmp_path / "band", cutoffs_hz=(3000.0,), progress=False)
     with pytest.raises(ConfigError, match="other settings"):

@@ -139,6 +139,8 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path):
         refine.main(Refine(base=["oracle"], output=tmp_path / "out"))
     with pytest.raises(ConfigError, match="--samples=0"):
         refine.main(Refine(samples=0, output=tmp_path / "out"))
-    with pytest.raises(ConfigError, match="prior_scale=-1"):
+    with pytest.raises(ConfigError, match=r"^--prior-scale=-1.0: need .* at least 0"):
         refine.main(Refine(prior_scale=-1.0, output=tmp_path / "out"))
+    with pytest.raises(ConfigError, match=r"^--log-snr=nan: need a finite number"):
+        refine.main(Refine(log_snr=float("nan"), output=tmp_path / "out"))
     assert not (tmp_path / "out").exists()

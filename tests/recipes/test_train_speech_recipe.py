@@ -95,7 +95,7 @@ def test_it_leaves_a_model_and_results(recipes: Recipes) -> None:
 
     refused = run(recipes, "--seed", "5")
     assert refused.code == 1
-    assert "other settings" in refused.said
+    assert "other settings (training.seed: 0 there, 5 now); choose another --output" in refused.said
     anew = run(recipes, "--seed", "5", "--retrain")
     assert anew.code == 0, anew.said
     assert json.loads((out / "metrics.json").read_text())["steps"] == 6

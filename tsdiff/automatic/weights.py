@@ -24,6 +24,8 @@ _FEW = 4
 _MARGIN, _DOUBT = 0.01, 2.0
 """By which share, and how many standard errors, one candidate alone has to be better than the pool, for what is best on
 few windows alone is so by chance more often than what several tell; by that share better than the first, too."""
+_MEASURE = "(CRPS of all levels; the table's is of 0.1 … 0.9)"
+"""What a reason adds, whose numbers would else seem to contradict the table of a report."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,12 @@ def choose(losses: Losses, names: Sequence[str], groups: Sequence[object], times
     several = np.count_nonzero(pool) > 1
     worse = scores["pool"] - scores["single"]
     if several and worse.sum() < max(_MARGIN * sums["single"], _DOUBT * uncertainty(worse, times)):
-        return Choice(pool, f"pooled samples score CRPS {told['pool']} {tested}, the best candidate {told['single']}")
+        scored = f"pooled samples score CRPS {told['pool']} {tested}, the best candidate {told['single']}"
+        return Choice(pool, f"{scored} {_MEASURE}")
     if sums["single"] < (1 - _MARGIN) * sums["guard"]:
         beside = f"a pool is worse ({told['pool']})" if several else "the best pool is of it alone"
-        return Choice(single, f"{best} scores CRPS {told['single']} {tested}; {beside}")
-    return Choice(guard, f"nothing is surely better than {names[0]} ({told['guard']}) {tested}")
+        return Choice(single, f"{best} scores CRPS {told['single']} {tested}; {beside} {_MEASURE}")
+    return Choice(guard, f"nothing is surely better than {names[0]} ({told['guard']}) {tested} {_MEASURE}")
 
 
 def uncertainty(values: np.ndarray, times: Sequence[object]) -> float:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from typer import Option
 
-from shared.checks import Count
+from shared.checks import Count, Finite
 from shared.console.options import Device, Options, Retrain
 from shared.errors import ConfigError
 from shared.scale.options import ENGINE, ScaleOut
@@ -35,7 +35,7 @@ class Series:
         None
     )
     prediction_length: Annotated[
-        int | None,
+        Count | None,
         Option(
             "--prediction-length",
             "--horizon",
@@ -47,7 +47,7 @@ class Series:
     item_id: Annotated[str | None, Option("--id", help="Column that names the series.")] = None
     timestamp: Annotated[str | None, Option("--time", help="Column of timestamps.")] = None
     windows: Annotated[
-        int | None, Option(help="Test windows at the end of each series [7 embedded, 1 with --data].")
+        Count | None, Option(help="Test windows at the end of each series [7 embedded, 1 with --data].")
     ] = None
 
     @property
@@ -90,15 +90,15 @@ class Model:
     model: Annotated[str | None, Option(help="Trained model (folder or name) to use instead of training.")] = None
     retrain: Retrain = False
     steps: Annotated[
-        int | None,
+        Count | None,
         Option(
             help="Training steps [by the amount of data, stopped where held-out windows are forecast best]",
             show_default=False,
         ),
     ] = None
-    context_length: Annotated[int | None, Option(help="Steps of history a window holds; by frequency if left out.")] = (
-        None
-    )
+    context_length: Annotated[
+        Count | None, Option(help="Steps of history a window holds; by frequency if left out.")
+    ] = None
 
     @property
     def chosen(self) -> str | None:
@@ -189,8 +189,8 @@ class Values:
             "ones are made of [with the bundled model, or as --model was saved].",
         ),
     ] = None
-    minimum: Annotated[float | None, Option(help="No sample below it.")] = None
-    maximum: Annotated[float | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
+    minimum: Annotated[Finite | None, Option(help="No sample below it.")] = None
+    maximum: Annotated[Finite | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
 
     @property
     def limits(self) -> dict[str, Any]:

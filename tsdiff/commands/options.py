@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from typer import Option
 
-from shared.checks import Count, Duration, Level, Portion, Positive, checked
+from shared.checks import Count, Duration, Finite, Level, Natural, NonNegative, Portion, Positive, checked
 from shared.console.options import Changes, Hardware, Measures, Output, Retrain, settings_option
 from shared.errors import ConfigError
 from shared.scale.options import Together
@@ -29,7 +29,7 @@ class Forecast(Machine, Draws, Values, Scaled, Untrained, Covariates):
 
     output: Output = Path("runs/forecast")
     windows: Annotated[
-        int | None,
+        Natural | None,
         Option(
             help="Test windows at the end of each series; 0 scores nothing, and only forecasts what comes next "
             "[7 embedded, 1 with --data, 0 where no series is long enough]."
@@ -104,7 +104,7 @@ class Impute(Machine, Draws, Values, Scaled, Untrained, Covariates):
     forecasts = False
     output: Output = Path("runs/impute")
     windows: Annotated[
-        int | None,
+        Natural | None,
         Option(
             help="Test windows at the end of each series; 0 scores nothing, and only fills gaps [7 embedded, 1 with "
             "--data, 0 where no series is long enough]."
@@ -136,8 +136,8 @@ class Refine(Machine, Draws, Untrained, Series):
         Option(help="How the energy is lowered or drawn from."),
     ] = "most_likely"
     prior: Annotated[Literal["mse", "quantile"], Option(help="How samples are held to the base forecast.")] = "quantile"
-    prior_scale: Annotated[float, Option(help="How strongly.")] = 0.3
-    log_snr: Annotated[float, Option(help="Noise level of the model's energy.")] = -0.25
+    prior_scale: Annotated[NonNegative, Option(help="How strongly.")] = 0.3
+    log_snr: Annotated[Finite, Option(help="Noise level of the model's energy.")] = -0.25
     refine_steps: Annotated[Count, Option(help="Steps of the refinement.")] = 12
     choose: Annotated[
         bool, Option("--choose", help="Choose settings, or to leave a base as it is, on the last training horizon.")
@@ -169,9 +169,9 @@ class Anomaly(Machine, Scaled, Untrained, Series):
     """
 
     forecasts = False
-    steps: Annotated[int, Option(help="Training steps; fewer than sharp intervals need.")] = 3000
+    steps: Annotated[Count, Option(help="Training steps; fewer than sharp intervals need.")] = 3000
     windows: Annotated[
-        int | None,
+        Count | None,
         Option(help="Horizons held out at the end of each series [56 embedded, a tenth of the series else]."),
     ] = None
     output: Output = Path("runs/anomaly")
@@ -184,7 +184,7 @@ class Anomaly(Machine, Scaled, Untrained, Series):
         ),
     ] = None
     stride: Annotated[
-        int | None,
+        Count | None,
         Option(help="Steps that are forecast at a time [24], or from one window to the next [the prediction length]."),
     ] = None
     calendar_days: Annotated[
@@ -195,7 +195,7 @@ class Anomaly(Machine, Scaled, Untrained, Series):
     reference: Annotated[
         int | None, Ge(1), Option(help="Steps before the held-out ones that the threshold is taken from [4 windows].")
     ] = None
-    magnitude: Annotated[float, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
+    magnitude: Annotated[Positive, Option(help="Size of the injected anomalies, in standard deviations.")] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

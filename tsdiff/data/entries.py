@@ -23,6 +23,9 @@ length), NaN where missing; and the covariates of `tsdiff.data.covariates`."""
 ROUNDING = 1e-14
 """Differences below this share of a value are taken for its rounding."""
 
+_TINIEST = 1e-140
+"""A series needs a value above it: variances of less have too few digits, or are 0."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -226,7 +229,7 @@ def clean_target(values: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         The target, shaped like `values`, and notes.
 
     Raises:
-        DataError: values beyond the range of single precision.
+        DataError: values beyond the range of single precision, or so small that their squares are none.
     """
     infinite = np.isinf(values)
     notes = []
@@ -237,6 +240,8 @@ def clean_target(values: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     largest = np.nanmax(np.abs(values), initial=0.0)
     if largest > np.finfo(np.float32).max:
         raise DataError(f"series {name!r}: the value {largest:g} is too large for single precision; rescale it")
+    if 0 < largest < _TINIEST:
+        raise DataError(f"series {name!r}: no value is above {largest:g}, too small to be squared; rescale it")
     return np.asarray(values, dtype=values.dtype if values.dtype == np.float32 else np.float64), notes
 
 

@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from pyarrow import ArrowInvalid, compute, ipc, parquet
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data.columns import ITEM_NAMES
+from tsdiff.data.naming import as_written, naming_columns
 
 MOST_BYTES = 1 << 30
 MOST_TIMES = 32
@@ -133,13 +134,18 @@ def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "ut
             "header, and its values are lost; put a line of names before it"
         )
     made = _with_numbers(frame, between != ",")
-    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place)]
-    if between == "," or not doubtful or not isinstance(frame.index, pd.RangeIndex):
+    if not isinstance(frame.index, pd.RangeIndex):
         return made
-    if not isinstance(source, Path):
-        source.seek(0)
-    texts = pd.read_csv(source, sep=between, encoding=encoding, usecols=doubtful, dtype=str)
-    return _with_thousands(frame, made, texts)
+
+    def texts(places: list[int], dtype: Any = str, **options: Any) -> pd.DataFrame:
+        if not isinstance(source, Path):
+            source.seek(0)
+        return pd.read_csv(source, sep=between, encoding=encoding, usecols=places, dtype=dtype, **options)
+
+    if naming := naming_columns(made):
+        made = as_written(made, naming, texts(naming, "category", keep_default_na=False))
+    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place)]
+    return made if between == "," or not doubtful else _with_thousands(frame, made, texts(doubtful))
 
 
 def separator(head: Sequence[bytes]) -> str:

@@ -326,7 +326,8 @@ def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
 
     Weeks are dated by their last day where all stamps are. Months, quarters and years are dated at their ends where
     every stamp is nearer to it than to the beginning: by the last working day where at least half of the stamps are and
-    none is later, so that holidays may come before it. At their beginnings likewise.
+    none is later, so that holidays may come before it. At their beginnings likewise. Those that are all on the same
+    day, such as the 28th, are counted from the beginning.
     """
     base = base_freq(freq)
     if base not in _DATED_AT_END:
@@ -341,7 +342,8 @@ def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
     within = (days <= worked if at_end else days >= worked).all()
     if within and (days != edge).any() and (days == worked).mean() >= 0.5:
         return "last workday" if at_end else "first workday"
-    return "end" if at_end else "start"
+    same_day = bool((days - first == days[0] - first[0]).all()) and bool((days != last).any())
+    return "end" if at_end and not same_day else "start"
 
 
 def _working(days: pd.DatetimeIndex, before: bool) -> pd.DatetimeIndex:

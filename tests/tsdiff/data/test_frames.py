@@ -311,8 +311,9 @@ def test_results_lie_within_their_periods_where_all_timestamps_do(first, freq, s
     assert made["time"].tolist() == stamps[36:].tolist()
 
 
-def test_months_dated_on_the_fifteenth_are_so_in_forecasts():
-    stamps = pd.DatetimeIndex([f"{year}-{month:02}-15" for year in range(2018, 2024) for month in range(1, 13)])
+@pytest.mark.parametrize("day", [2, 15, 16, 25, 28])
+def test_months_dated_on_one_day_are_so_in_forecasts(day):
+    stamps = pd.DatetimeIndex([f"{year}-{month:02}-{day:02}" for year in range(2018, 2024) for month in range(1, 13)])
     frame = pd.DataFrame({"time": stamps[:-2], "value": np.arange(70.0)})
     made = TSDiffPredictor.from_pretrained("default").predict_df(frame, prediction_length=2, num_samples=2)
     assert made["time"].tolist() == stamps[-2:].tolist()

@@ -276,3 +276,34 @@ def test_the_cell_at_fault_is_named_among_numbers_as_people_write_them(tmp_path:
 def test_names_are_no_values() -> None:
     with pytest.raises(DataError, match="no column 'target'"):
         load_dataset(pd.DataFrame({"day": DAYS, "who": ["shop"] * len(DAYS)}))
+
+
+def tall(ids: tuple[str, str], header: str = "item_id") -> str:
+    """A table of two series, in CSV."""
+    rows = [f"{name},{day:%Y-%m-%d},{value}" for name in ids for day, value in zip(DAYS, SOLD, strict=True)]
+    return "\n".join([f"{header},timestamp,target", *rows])
+
+
+@pytest.mark.parametrize("ids", [("DE", "NA"), ("None", "some"), ("007", "010"), ("7", "07"), ("1.1", "1.10")])
+def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
+    path = written(tmp_path / "a.csv", tall(ids))
+    assert {entry["item_id"] for entry in load_dataset(path)} == set(ids)
+    made = TSDiffPredictor.from_pretrained("default").predict_df(load_table(path), prediction_length=1, num_samples=2)
+    assert set(made["item_id"]) == set(ids)
+
+
+def test_ids_that_are_numbers_stay_numbers(tmp_path: Path) -> None:
+    assert load_table(written(tmp_path / "a.csv", tall(("7", " 12"))))["item_id"].unique().tolist() == [7, 12]
+
+
+def test_a_word_that_pandas_takes_for_missing_is_a_category(tmp_path: Path) -> None:
+    text = "\n".join(
+        f"{line},{kind}"
+        for line, kind in zip(tall(("a", "b")).split("\n"), ["kind"] + 12 * ["NA"] + 12 * ["EU"], strict=True)
+    )
+    assert load_dataset(written(tmp_path / "a.csv", text), static=["kind"]).vocabulary == {"kind": ("EU", "NA")}
+
+
+def test_an_empty_id_is_still_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="column 'item_id' has 12 missing item ids, the first in row 12"):
+        load_dataset(written(tmp_path / "a.csv", tall(("a", ""))))

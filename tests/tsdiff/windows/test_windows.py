@@ -149,6 +149,7 @@ def test_bridging_keeps_what_is_observed_and_invents_nothing_outside_its_range(v
         (entry([[1, 2], [3, 4]]), r"'a' has a target of shape \(2, 2\)"),
         ({**entry([1]), "target": ["x"]}, "'a': its target is not numeric"),
         ({**entry([1]), "target": [1e300]}, "'a': the value 1e.300 is too large for single precision; rescale it"),
+        ({**entry([1]), "target": [1e-200, 0]}, "'a': no value is above 1e-200, too small to be squared; rescale it"),
     ],
 )
 def test_an_entry_that_cannot_be_used_is_refused_by_name(bad, message):

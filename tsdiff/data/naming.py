@@ -1,0 +1,50 @@
+"""Columns of CSV that name things, as ids and categories do: as they are written, where pandas reads something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from tsdiff.data.columns import ITEM_NAMES
+
+_NO_WORD = re.compile(r"[\W\d_]*")
+"""Numbers, dates and marks."""
+
+
+def naming_columns(frame: pd.DataFrame) -> list[int]:
+    """Places of columns that may have been written otherwise than pandas read them.
+
+    These are columns of words of which some were taken for missing, and ids by their usual names that were taken for
+    numbers.
+    """
+    return [place for place in range(frame.shape[1]) if _may_differ(frame.iloc[:, place])]
+
+
+def _may_differ(column: pd.Series) -> bool:
+    present = column.dropna()
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.name in ITEM_NAMES and len(present) == len(column)
+    return 0 < len(present) < len(column) and not _NO_WORD.fullmatch(str(present.iloc[0]))
+
+
+def as_written(frame: pd.DataFrame, places: Sequence[int], texts: pd.DataFrame) -> pd.DataFrame:
+    """A table with words that pandas takes for missing, for NA is Namibia, or North America, and None a kind, too; and
+    with ids as texts where numbers are not all of them, for 007 is not 7. What is empty stays missing.
+
+    Args:
+        frame: as pandas read it.
+        places: of `naming_columns`.
+        texts: of these columns, in the same order, as pandas categories; "" where nothing is.
+    """
+    made = frame.copy()
+    for place, read in zip(places, texts, strict=True):
+        name, column, different = frame.columns[place], frame.iloc[:, place], texts[read].cat.categories
+        stripped = pd.Series(different.str.strip(), different)
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            written = texts[read].astype(object).map(stripped.where(stripped != ""))
+            made[name] = column.fillna(written)
+        elif not stripped.isin(column.drop_duplicates().astype(str)).all():
+            made[name] = texts[read].astype(object).map(stripped)
+    return made
