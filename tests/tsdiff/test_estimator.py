@@ -280,7 +280,7 @@ def test_an_unknown_frequency_is_refused_and_old_spellings_are_understood():
     ("change", "message"),
     [
         ({"start": pd.Period("2024-01-01", freq="D")}, "'s0' has frequency D"),
-        ({"target": np.ones((2, 90))}, r"'s0' has a target of shape \(2, 90\)"),
+        ({"target": np.ones((2, 90))}, r"'s0' has a target of shape \(2, 90\); .*trained with channels=2"),
         ({"target": np.full(90, np.nan)}, "no series holds an observed value"),
     ],
 )

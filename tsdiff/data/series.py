@@ -142,12 +142,12 @@ def reason_to_skip(target: np.ndarray, min_length: int) -> str | None:
     return None
 
 
-def refuse_if_empty(entries: Sequence[object], skipped: dict[str, str]) -> None:
-    """Raise DataError if nothing is left to work with."""
+def refuse_if_empty(entries: Sequence[object], skipped: dict[str, str], remedy: str = "") -> None:
+    """Raise DataError if nothing is left to work with; `remedy` ends the message where series were skipped."""
     if not entries:
         listed = "; ".join(f"{item}: {reason}" for item, reason in list(skipped.items())[:5])
         more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        raise DataError(f"no usable series ({listed}{more})" if skipped else "the data holds no series at all")
+        raise DataError(f"no usable series ({listed}{more}){remedy}" if skipped else "the data holds no series at all")
 
 
 def series_from_gluonts(

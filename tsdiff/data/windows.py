@@ -86,7 +86,7 @@ def split(
             continue
         item = str(entry.get("item_id", place))
         skipped[item if item not in skipped else f"{item} (entry {place})"] = reason
-    refuse_if_empty(kept, skipped)
+    refuse_if_empty(kept, skipped, "; fewer windows, or fewer steps, need less")
     chosen = Cut(listed, kept)
     before_test = Cut(listed, kept, for_test)
     validation = None

@@ -74,7 +74,9 @@ def _check_shapes(series: Series, config: WindowConfig, counts: Mapping[str, int
     shape = series.target.shape
     if series.values.shape[1] != config.channels or (config.channels > 1 and len(shape) == 1):
         wanted = "(length,)" if config.channels == 1 else f"({config.channels}, length)"
-        raise DataError(f"series {series.name!r} has a target of shape {shape}; it must be {wanted}")
+        channels = len(shape) == 2 and shape[0]
+        remedy = f", or the model is to be trained with channels={channels}" if channels else ""
+        raise DataError(f"series {series.name!r} has a target of shape {shape}; it must be {wanted}{remedy}")
     for field, count in counts.items():
         found = series.covariates.get(field)
         if count and found is None and field != CATEGORIES:
