@@ -16,8 +16,6 @@ from speech.audio.writing import create_audio, write_audio
 from tests.speech.audio.test_fuzzed_audio import mutated
 from tests.speech.media_files import packets, tones, write_media, write_video
 
-AMR = "libopencore_amrnb"
-
 
 def copy(source: Path, target: Path) -> tuple[str, ...]:
     """What enhancement does with a file, without the enhancement: the notes on it."""
@@ -114,12 +112,6 @@ def test_files_that_are_read_and_not_written(tmp_path):
     assert copy(film, tmp_path / "film.avi.wav") == ("not kept: video",)
     with pytest.raises(DataError, match=r"b\.wma: \.wma files cannot be written; choose a name that ends in one of"):
         copy(source, tmp_path / "b.wma")
-
-
-@pytest.mark.skipif(AMR not in av.codecs_available, reason="the FFmpeg of this PyAV has no encoder of AMR")
-def test_calls_of_telephones_are_read(tmp_path):
-    call = write_media(tmp_path / "call.amr", tones(16_000, 1, 8000), AMR, 8000, bit_rate=12_200)
-    assert likeness(read_audio(call).waveform[:, 40:], tones(16_000, 1, 8000)) > 0.9  # its encoder is 5 ms late
 
 
 def test_lossless_files_are_exact(tmp_path):
