@@ -120,7 +120,7 @@ def test_a_peak_that_comes_once_a_year_is_foreseen(default: TSDiffPredictor) -> 
     assert covered > 0.8
 
 
-@pytest.mark.parametrize(("before", "weekday"), [(15, 5), (28, 5), (28, 0)])
+@pytest.mark.parametrize(("before", "weekday"), [(15, 5), pytest.param(28, 5, marks=pytest.mark.slow), (28, 0)])
 def test_a_weekend_is_known_in_steps_of_five_minutes(default: TSDiffPredictor, before: int, weekday: int) -> None:
     """Its week has 2,016 of them; what a day ago says is wrong by 60."""
     known, future = working_days("5min", before, weekday, 288, seed=0)

@@ -107,7 +107,7 @@ def test_shares_rise_and_fall_in_between() -> None:
     assert (np.diff(found) >= 0).all()
 
 
-@pytest.mark.parametrize("rate", [RATE, 44100])
+@pytest.mark.parametrize("rate", [RATE, pytest.param(44100, marks=pytest.mark.slow)])
 def test_music_stays_and_noise_goes(tmp_path: Path, rate: int) -> None:
     music, hiss = tune(20), noise(20 * RATE)
     whole = resample(np.concatenate([music, hiss])[None], RATE, rate)

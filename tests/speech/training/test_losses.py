@@ -214,7 +214,7 @@ def test_levels_far_below_the_loudest_are_free() -> None:
         assert bool(torch.isfinite(silent.grad).all())
 
 
-@pytest.mark.parametrize("quantile", [0.25, 0.5, 0.8])
+@pytest.mark.parametrize("quantile", [0.25, *(pytest.param(one, marks=pytest.mark.slow) for one in (0.5, 0.8))])
 def test_where_levels_are_unknown_their_quantile_costs_least(quantile: float) -> None:
     generator = torch.Generator().manual_seed(0)
     clean, other = (torch.randn(300, 4000, generator=generator) for _ in range(2))

@@ -130,7 +130,7 @@ def test_a_few_steps_learn(part: Part, tmp_path: Path) -> None:
     assert after < before
 
 
-@pytest.mark.parametrize("bias", [12.0, -12.0])
+@pytest.mark.parametrize("bias", [pytest.param(12.0, marks=pytest.mark.slow), -12.0])
 def test_gains_that_are_all_open_or_closed_do_not_stay_so(bias: float, part: Part, tmp_path: Path) -> None:
     """What they do has no gradient there, and training would end so."""
     torch.manual_seed(0)

@@ -46,6 +46,6 @@ def test_what_is_not_surely_better_is_not_taken() -> None:
 
 def test_a_training_that_holds_windows_back_fits_its_width(noise: list[dict[str, object]]) -> None:
     """After a few steps a model draws far too widely."""
-    estimator = TSDiffEstimator("D", 14, from_data=()).with_training(max_steps=30)
+    estimator = TSDiffEstimator("D", 14, from_data=()).with_training(max_steps=8)
     assert estimator.train(noise, progress=False, hold_out=True).sampling.width < 1
     assert estimator.train(noise, progress=False, hold_out=False).sampling.width == 1

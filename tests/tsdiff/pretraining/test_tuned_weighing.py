@@ -19,6 +19,7 @@ from tests.tsdiff.model.test_context import config
 from tests.tsdiff.pretraining.test_anchored import NEVER, source
 from tsdiff import TSDiffPredictor
 from tsdiff.data import split_windows
+from tsdiff.pretraining import weighing
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
 from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, _Contest, fine_tune
@@ -168,7 +169,10 @@ def test_a_seed_may_be_below_0(daily: TSDiffPredictor):
 @pytest.mark.parametrize(
     ("values", "match"), [(np.arange(5.0), "has 5 values.*model as it is"), (np.r_[1.0, [np.nan] * 60], "hold no")]
 )
-def test_series_that_tell_nothing_are_refused(daily: TSDiffPredictor, values: np.ndarray, match: str):
+def test_series_that_tell_nothing_are_refused(
+    daily: TSDiffPredictor, values: np.ndarray, match: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(weighing, "_MOST_EMPTY", 100)
     with pytest.raises(DiffusionError, match=match):
         fine_tune(daily, [{**week(), "target": values}], FineTuning(steps=2, held_back=0))
 

@@ -168,13 +168,13 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
 
 def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weighing, "BATCH", 128)
-    young, lines = (stacked(plain_windows(3, young=one), 300) for one in (YOUNG_SEASONAL, YOUNG_OTHERS))
-    others = stacked(plain_windows(4, older=True), 300)
+    young, lines = (stacked(plain_windows(3, young=one), 200) for one in (YOUNG_SEASONAL, YOUNG_OTHERS))
+    others = stacked(plain_windows(4, older=True), 200)
     start = copy.deepcopy(bundled_weighing())
     with torch.no_grad():
         start.logit.weight.mul_(0.5)  # so that there is something to learn
     kept = copy.deepcopy(start.state_dict())
-    made = schooled(start, (young, young), (others, lines), seed=0, steps=150)
+    made = schooled(start, (young, young), (others, lines), seed=0, steps=100)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():

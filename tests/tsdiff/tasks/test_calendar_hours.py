@@ -92,8 +92,17 @@ def test_what_the_model_sees_has_no_feasts(begin: int):
     np.testing.assert_array_equal(found.usual[other], values[other])
 
 
-@pytest.mark.parametrize("freq", ["h", "30min"])
-@pytest.mark.parametrize("origin", ["2020-11-24 00:00", "2020-12-24 00:00", "2020-12-25 09:00"])
+@pytest.mark.parametrize(
+    ("freq", "origin"),
+    [
+        ("h", "2020-11-24 00:00"),
+        ("h", "2020-12-24 00:00"),
+        ("30min", "2020-12-25 09:00"),
+        pytest.param("30min", "2020-11-24 00:00", marks=pytest.mark.slow),
+        pytest.param("30min", "2020-12-24 00:00", marks=pytest.mark.slow),
+        pytest.param("h", "2020-12-25 09:00", marks=pytest.mark.slow),
+    ],
+)
 def test_feasts_are_foreseen(default: TSDiffPredictor, freq: str, origin: str):
     times, values = load(freq)
     end = int(times.get_loc(pd.Timestamp(origin)))
