@@ -107,9 +107,10 @@ def _bounded(info: AudioInfo, name: str, limits: Limits) -> AudioInfo:
 
 def result_name(name: str) -> str:
     """What the result is called: the recording's name and kind, WAV where that kind is not written."""
-    path = Path(name)
-    stem = "".join(c if c.isalnum() or c in " -_." else "_" for c in path.stem)[:80].strip(" .") or "recording"
-    suffix = path.suffix.lower()
+    name = Path(name).name
+    stem, dot, kind = name.rpartition(".") if "." in name else (name, "", "")
+    stem = "".join(c if c.isalnum() or c in " -_." else "_" for c in stem)[:80].strip(" .") or "recording"
+    suffix = dot + kind.lower()
     written = suffix != ".raw" and (suffix in AUDIO_SUFFIXES or suffix in CONTAINERS)
     return f"{stem}-enhanced{suffix if written else '.wav'}"
 

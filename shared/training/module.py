@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -166,6 +167,17 @@ def _seed_global(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def _unsent(error: BaseException | None) -> str | None:
+    """Why an object cannot be sent to another process, where that is what broke off; Lightning's own ends hide it."""
+    while error is not None:
+        if isinstance(error, pickle.PicklingError) or (
+            isinstance(error, (AttributeError, TypeError)) and "pickle" in str(error)
+        ):
+            return first_line(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether there was too little memory: NumPy's, a GPU's, or a CPU's, which torch tells by its words alone."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
@@ -202,7 +214,8 @@ def fit(
 
     Raises:
         ConfigError: there is no such hardware, other processes were started than are to train, `folder` is not the same
-            one for all of them, or another training uses it.
+            one for all of them, another training uses it, or the source cannot be sent to the processes that prepare
+            batches.
         TrainingError: the loss is not finite, or a step takes more memory than there is.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
         KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM (its argument): the running step is finished and
@@ -264,10 +277,16 @@ def _changed_meanwhile(network: nn.Module, compiled: bool) -> Iterator[None]:
 
 @contextmanager
 def _failing_as_ours(trainer: L.Trainer) -> Iterator[None]:
-    """Training that runs out of memory, or is stopped, ends as `fit` states."""
+    """Training that runs out of memory, cannot start its processes, or is stopped, ends as `fit` states."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, pickle.PicklingError, AttributeError, TypeError) as error:
+        if (reason := _unsent(error)) is not None:
+            raise ConfigError(
+                "num_workers: processes that prepare batches are started afresh here, and the source cannot be sent "
+                f"to them ({reason}); define its class at the top of a module, without open files and lambdas in it, "
+                "or take num_workers=0"
+            ) from error
         if not _is_out_of_memory(error):
             raise
         raise TrainingError(

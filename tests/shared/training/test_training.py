@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -212,15 +213,31 @@ def test_worker_processes_give_the_same_batches(uninterrupted: DiffusionModule) 
     assert_same(module, uninterrupted)
 
 
+class Gone(Points):
+    def batch(self, rng: np.random.Generator) -> Batch:
+        raise DataError("a.wav: no such file")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_of_the_data_is_told_as_it_is(workers: int) -> None:
-    class Gone(Points):
-        def batch(self, rng: np.random.Generator) -> Batch:
-            raise DataError("a.wav: no such file")
-
     with pytest.raises(DataError) as caught:
         fit(make_module(num_workers=workers), Gone(), progress=False)
     assert str(caught.value) == "a.wav: no such file"
+
+
+def test_a_source_that_cannot_be_sent_to_processes_that_start_afresh_is_refused(
+    request: pytest.FixtureRequest,
+) -> None:
+    """As they start on macOS and Windows, and since Python 3.14 on Linux."""
+
+    class Here(Points):
+        """Known in this function alone."""
+
+    before = multiprocessing.get_start_method()
+    request.addfinalizer(lambda: multiprocessing.set_start_method(before, force=True))
+    multiprocessing.set_start_method("spawn", force=True)
+    with pytest.raises(ConfigError, match=r"cannot be sent to them .*Here.*num_workers=0"):
+        fit(make_module(num_workers=1), Here(), progress=False)
 
 
 @pytest.mark.slow
