@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shared.checks import Natural, checked, require
 from shared.devices import compute_device
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SamplingError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.kinds import OneOf
 from shared.random import Generators
@@ -69,6 +69,8 @@ def method_from(method: str | Sampler, **settings: Any) -> Sampler:
     if isinstance(method, str) and method not in METHODS:
         raise ConfigError(f"method {method!r}: choose one of {', '.join(METHODS)}, or pass a settings object")
     found = METHODS[method] if isinstance(method, str) else method
+    if isinstance(found, type):
+        raise ConfigError(f"method {method!r} is a class: give an object, {found.__name__}()")
     if not callable(found):
         raise ConfigError(f"method {method!r}: need a name, a settings object or a callable (run) → None")
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -136,9 +138,12 @@ def sample(
     Raises:
         ConfigError: an unknown method or schedule, a setting that the method does not take or that is out of range,
             impossible times, or no shape.
+        SamplingError: a method of your own ended before the last time.
     """
     if not isinstance(sde, SDE):
         raise ConfigError(f"sde={sde!r}: need a process, an object such as VPSDE()")
+    if not isinstance(guidance, Guidance | None):
+        raise ConfigError(f"guidance={guidance!r}: need an object of a class of your own that derives from Guidance")
     run_method = method_from(method, **settings)
     lies: Schedule | Tensor = getattr(run_method, "schedule", "log_snr") if schedule is None else schedule
     times = method_times(run_method, sde, steps, lies, t_start, t_end)
@@ -149,6 +154,12 @@ def sample(
             run_method(run)
         except Stop:
             return run.result(stopped=True)
+    at, end = run.at[0].t, run.nodes[-1][0].t
+    if at != end:
+        raise SamplingError(
+            f"method {run_method!r} ended at t={at:g}, not at {end:g}: a sampler hands the state after each step to "
+            "run.finish_step"
+        )
     return run.result(stopped=False)
 
 
