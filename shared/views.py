@@ -15,6 +15,16 @@ def rows(x: Tensor) -> Tensor:
     return x[:, None].flatten(1)
 
 
+def check_numbers(name: str, given: Any) -> None:
+    """Raise ConfigError unless this is a tensor (batch, ...) of real or complex numbers."""
+    if not isinstance(given, Tensor):
+        raise ConfigError(f"{name} of the type {type(given).__name__}: need a tensor, such as torch.as_tensor makes")
+    if not (given.is_floating_point() or given.is_complex()):
+        raise ConfigError(f"{name} of {given.dtype}: need real or complex numbers, such as {name.split()[-1]}.float()")
+    if given.ndim == 0:
+        raise ConfigError(f"{name} without axes: need (batch, ...)")
+
+
 def shaped_like(state: Tensor, made: Any, maker: str) -> Tensor:
     """What a network made of a state (batch, ...), which has to be of its shape: another one would be stretched to it.
 

@@ -30,6 +30,7 @@ from shared.samplers.predictor_corrector import PredictorCorrector
 from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
+from shared.views import check_numbers
 
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "pc", "euler", "heun", "rk45", "map"]
 """The names of `METHODS`."""
@@ -192,7 +193,7 @@ def _start(
 ) -> Tensor:
     for name, given in (("an anchor y", y), ("a state x_start", x_start)):
         if given is not None:
-            _check_numbers(name, given)
+            check_numbers(name, given)
     if shape is not None:
         shape = checked(Annotated[tuple[Natural, ...], MinLen(1), "the batch first, such as (16, 96, 1)"], shape=shape)
     known = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
@@ -215,15 +216,6 @@ def _start(
     if y is not None and not (y.ndim <= start.ndim and all(map(_repeats, y.shape[::-1], start.shape[::-1]))):
         raise ConfigError(f"an anchor y of shape {tuple(y.shape)} for states of {tuple(start.shape)}: need the same")
     return start
-
-
-def _check_numbers(name: str, given: Tensor) -> None:
-    if not isinstance(given, Tensor):
-        raise ConfigError(f"{name} of the type {type(given).__name__}: need a tensor, such as torch.as_tensor makes")
-    if not (given.is_floating_point() or given.is_complex()):
-        raise ConfigError(f"{name} of {given.dtype}: need real or complex numbers, such as {name.split()[-1]}.float()")
-    if given.ndim == 0:
-        raise ConfigError(f"{name} without axes: need (batch, ...)")
 
 
 def _repeats(size: int, whole: int) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.checks import Count, checked
+from shared.devices import check_precision
 from shared.errors import ConfigError
 from shared.files.checkpoint import open_checkpoint, replacing, resolve, save_checkpoint
 from shared.predictions import Denoiser, PathPoint
@@ -80,6 +81,7 @@ class TSDiff(ShortName, nn.Module):
 
     def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
         super().__init__()
+        check_precision()
         self.config = config
         self.sde: SDE = config.path
         self.denoiser = Denoiser(Network(config), self.sde, config.output)
@@ -363,6 +365,7 @@ class TSDiff(ShortName, nn.Module):
         Raises:
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.
         """
+        check_precision()
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(TSDiffConfig, custom)
