@@ -157,7 +157,8 @@ def persistence_exponent(correlation: Callable[[float], float], curvature: float
 
     Raises:
         ConfigError: a correlation that is not monotone and positive, or a curvature that is not positive and finite, or
-            not the correlation's: excursions of such series are to be measured (`excursions`), and of AR(1) told by `sign_change_chance`.
+            not the correlation's: excursions of such series are to be measured (`excursions`), and of AR(1) told by
+            `sign_change_chance`.
     """
     half = mean_excursion(curvature) / 2
     grid = np.array([correlation(t) for t in np.linspace(0.0, until, 2001)])
