@@ -390,7 +390,7 @@ def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) 
     if isinstance(method, FlowMap):
         return time_grid(sde, steps, "uniform", t_end=0.0)
     begin = method.first_step(sde, sde.T) if isinstance(method, GaussianExponential) else sde.T
-    last = float(sde.time_of_log_snr(log_snr_end))
+    last = float(sde.time_of_log_snr(log_snr_end)) or 1e-5 * sde.T  # no time of some processes is as clean
     if begin < sde.T and last >= begin:
         raise ConfigError(f"a teleport to t={begin:.3g}, the last call at t={last:.3g}: raise log_snr_end")
     inner = time_grid(sde, steps - 1, "log_snr", begin, last) if steps > 1 else torch.tensor([begin])
