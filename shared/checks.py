@@ -261,5 +261,5 @@ def _several(parts: Sequence[Any], marks: Sequence[Any]) -> _Declared | None:
         takers = each if fixed else each * len(values)
         return tuple(one.take(value) if one else value for one, value in zip(takers, values, strict=True))
 
-    words = f"{count}values" + (f", each {each[0].words}" if each[0] else "")
+    words = f"{count}values" + (f", each {each[0].words}" if each[0] and each[0].words else "")
     return _Declared(words, keep, [lambda values: least <= len(values) <= most])

@@ -29,6 +29,7 @@ from shared.checks import Chance, Checked, Count, NonNegative, checked
 from shared.errors import ConfigError
 from shared.random import Generators, device_of, randn
 from shared.sde.base import expand
+from shared.views import check_numbers
 
 Predictions = tuple[Tensor, Tensor]
 """v and ẑ, both (batch, ...)."""
@@ -148,6 +149,8 @@ def _noise(like: Tensor, generator: Generators) -> Tensor:
 
 
 def _check_ends(x0: Tensor, x1: Tensor) -> None:
+    for name, end in (("items x0", x0), ("items x1", x1)):
+        check_numbers(name, end)
     if x0.shape != x1.shape or not len(x0):
         raise ConfigError(
             f"items of shapes {tuple(x0.shape)} and {tuple(x1.shape)}: both ends need the same, of at least one item; "
@@ -156,7 +159,13 @@ def _check_ends(x0: Tensor, x1: Tensor) -> None:
 
 
 def _predicted(network: TwoHeads, x: Tensor, t: Tensor) -> Predictions:
-    v, z = network(x, t)
+    given = network(x, t)
+    if not (isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(one, Tensor) for one in given)):
+        raise ConfigError(
+            f"the network returned the type {type(given).__name__}: it gives two tensors, v and the noise, both shaped "
+            "like the state"
+        )
+    v, z = given
     if v.shape != x.shape or z.shape != x.shape:
         raise ConfigError(
             f"predictions of shapes {tuple(v.shape)} and {tuple(z.shape)} for states of {tuple(x.shape)}: the network "

@@ -38,12 +38,20 @@ def kind_of(cls: type) -> str:
     """The `kind` of a settings class.
 
     Raises:
-        TypeError: it has none.
+        ConfigError: it has none.
     """
     kind = getattr(cls, "kind", None)
     if not isinstance(kind, str):
-        raise TypeError(f"{cls.__name__} has no kind; give it a field such as kind: str = {cls.__name__.lower()!r}")
+        raise ConfigError(f"{cls.__name__} has no kind; give it a field such as kind: str = {cls.__name__.lower()!r}")
     return kind
+
+
+def check_custom(custom: Any) -> None:
+    """Raise ConfigError unless these are classes of settings that each have a kind."""
+    for one in custom if isinstance(custom, Sequence) and not isinstance(custom, str) else (None,):
+        if not isinstance(one, type):
+            raise ConfigError(f"custom={custom!r}: need a list of classes of your own, such as custom=[MyBackbone]")
+        kind_of(one)
 
 
 def with_kind(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,8 +91,9 @@ class OneOf:
             custom: a user's own classes besides the known ones.
 
         Raises:
-            ConfigError: unknown kind or field, or a value out of range.
+            ConfigError: unknown kind or field, or a value out of range; or no such classes.
         """
+        check_custom(custom)
         try:
             return self._adapter.validate_python(value, context={CUSTOM: custom})
         except ValidationError as error:
@@ -96,14 +105,20 @@ class OneOf:
 
     def _validated(self, value: Any, info: ValidationInfo) -> Any:
         classes = {kind_of(cls): cls for cls in (*self.known, *((info.context or {}).get(CUSTOM) or ()))}
+        if isinstance(value, type):
+            raise ValueError(f"{value!r} is a class: give an object, {value.__name__}()")
         if isinstance(value, self.base) if self.base else is_dataclass(value):
+            self._refuse_unnamed(value, classes)
             return value
         if isinstance(value, str):
             if value in self.names:
                 return value
             value = {"kind": value}
         if not isinstance(value, Mapping):
-            raise ValueError(f"{value!r}: need a kind ({', '.join(classes)}), alone or with its settings")
+            raise ValueError(
+                f"{value!r}: need a kind ({', '.join(classes)}), alone or with its settings, or a frozen dataclass of "
+                "your own that has a kind (docs/extending.md)"
+            )
         given = with_kind(value)
         kind = given.get("kind", self.default)
         if not isinstance(kind, str) or kind not in classes:
@@ -111,6 +126,16 @@ class OneOf:
             name = repr(kind) if self.names else f"kind={kind!r}"
             raise ValueError(f"{name}: choose one of {known}; a class of your own is passed as custom=[…]")
         return settings_from(classes[kind], given, info.context)
+
+    def _refuse_unnamed(self, value: Any, classes: Mapping[str, type]) -> None:
+        """Raise ValueError for an object whose kind would not tell a saved model's reader what it was."""
+        kind = getattr(value, "kind", None) if self.base else kind_of(type(value))  # laws are never saved by kind
+        other = classes.get(kind, type(value)) if isinstance(kind, str) else type(value)
+        if other is not type(value):
+            raise ValueError(
+                f"kind={kind!r} is that of {other.__name__}, which a saved model would be read as: give "
+                f"{type(value).__name__} a kind of its own"
+            )
 
 
 def settings_from(cls: type, values: Mapping[str, Any], context: Any = None) -> Any:

@@ -88,9 +88,11 @@ def estimate_log_likelihood(
     checked(Count | None, steps=steps)
     checked(Positive, rtol=rtol, atol=atol)
     require_noise_at(sde, t_end)
-    require(
-        x0.is_floating_point() or x0.is_complex(), "data need to be real or complex, such as x0.float()", x0=x0.dtype
-    )
+    for name, given in (("x0", x0), *(() if y is None else (("y", y),))):
+        known = isinstance(given, Tensor) and (given.is_floating_point() or given.is_complex())
+        told = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        need = f"need a tensor of real or complex numbers, such as torch.as_tensor({name}), or {name}.float()"
+        require(known, need, **{name: told})
     dims = dimensions(x0)
     directions = directions_of(x0, trace, probes, generator)
     if prior_log_prob is None:

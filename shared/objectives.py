@@ -23,7 +23,7 @@ from shared.errors import ConfigError
 from shared.predictions import Denoiser, PathPoint
 from shared.random import device_of
 from shared.sde.base import SDE, residual
-from shared.views import rows
+from shared.views import rows, shaped_like
 
 Weighting = Literal[
     "noise", "data", "velocity", "score", "sigma2", "likelihood", "edm", "min_snr", "mean", "mean_sigma2", "mean_edm"
@@ -221,12 +221,15 @@ class DiffusionLoss(Checked):
             noise: ε to use instead of drawing it.
             condition: keyword arguments of the network.
             terms: what x̂_0 costs besides, added as it is.
+
+        Raises:
+            ConfigError: the network gives what is not shaped like its state.
         """
         t = self._times(denoiser, x0.shape[0], generator).to(x0.device)
         noise = self.noise_for(denoiser, x0, y, generator, noise)
         x = denoiser.sde.perturb(x0, t, noise, y)
         real = x0.real.dtype if x0.is_complex() else x0.dtype
-        raw = denoiser.predict(x, t.to(real), y, **(condition or {}))
+        raw = shaped_like(x, denoiser.predict(x, t.to(real), y, **(condition or {})), "network")
         error = raw - denoiser.target(x0, x, noise, t, y)
         loss = self._reduced(_squared(error), mask)
         if self.weighting is not None or self.unbiased or self.scale != 1:

@@ -32,6 +32,7 @@ from shared.guidance import DenoiserFunction
 from shared.random import make_generator, randn
 from shared.samplers import MethodSetting
 from shared.sde.base import SDE, residual
+from shared.views import check_numbers
 
 Measure = Literal["asymmetry", "loop", "fokker_planck", "flipd", "lidl", "spectrum", "sampling"]
 """What is measured, by name."""
@@ -192,6 +193,7 @@ def diagnose(
 
 class _Diagnoser:
     def __init__(self, denoiser: DenoiserFunction, sde: SDE, x0: Tensor, y: Tensor | None, settings: DiagnosisSettings):
+        check_numbers("data x0", x0)
         self.denoiser, self.sde, self.x0, self.y, self.settings = denoiser, sde, x0, y, settings
         self.deviation = float(residual(x0, y).abs().square().mean().sqrt())
         if not 0 < self.deviation < math.inf:

@@ -55,10 +55,18 @@ def save_checkpoint(
     folder = Path(folder)
     full = {"format": kind, "version": version, **config}
     # Copies, for safetensors refuses tensors that share memory, as the tied weights of a network do.
-    tensors = {name: tensor.detach().cpu().clone(memory_format=contiguous_format) for name, tensor in state.items()}
+    tensors = {
+        _uncompiled(name): tensor.detach().cpu().clone(memory_format=contiguous_format)
+        for name, tensor in state.items()
+    }
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors, metadata={"config": json.dumps(full)}))
     write_json(folder / CONFIG, full)
+
+
+def _uncompiled(name: str) -> str:
+    """The name of a weight as it is without `torch.compile`, which wraps a network in a module of its own."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 @contextmanager

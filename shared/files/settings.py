@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import CheckpointError, ConfigError, DiffusionError
 from shared.files.documents import parse_yaml, read_yaml_file
-from shared.kinds import CUSTOM, adapter_of, told, with_kind
+from shared.kinds import CUSTOM, adapter_of, check_custom, told, with_kind
 
 T = TypeVar("T")
 
@@ -123,7 +123,9 @@ def dataclass_from(
 
     Raises:
         CheckpointError: or `error`; names the settings that are unknown, missing or of the wrong type.
+        ConfigError: `custom` has what is no class with a kind.
     """
+    check_custom(custom)
     adapter: TypeAdapter[T] = adapter_of(cls)  # type: ignore[arg-type]
     remedy = "correct these settings, or write them again"
     try:

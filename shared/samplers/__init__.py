@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shared.checks import Natural, checked, require
 from shared.devices import compute_device
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SamplingError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.kinds import OneOf
 from shared.random import Generators
@@ -30,6 +30,7 @@ from shared.samplers.predictor_corrector import PredictorCorrector
 from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
+from shared.views import check_numbers
 
 Method = Literal["ode1", "ode2", "ode3", "sde1", "sde2", "sde3", "evodiff", "pc", "euler", "heun", "rk45", "map"]
 """The names of `METHODS`."""
@@ -69,6 +70,8 @@ def method_from(method: str | Sampler, **settings: Any) -> Sampler:
     if isinstance(method, str) and method not in METHODS:
         raise ConfigError(f"method {method!r}: choose one of {', '.join(METHODS)}, or pass a settings object")
     found = METHODS[method] if isinstance(method, str) else method
+    if isinstance(found, type):
+        raise ConfigError(f"method {method!r} is a class: give an object, {found.__name__}()")
     if not callable(found):
         raise ConfigError(f"method {method!r}: need a name, a settings object or a callable (run) → None")
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -136,9 +139,12 @@ def sample(
     Raises:
         ConfigError: an unknown method or schedule, a setting that the method does not take or that is out of range,
             impossible times, or no shape.
+        SamplingError: a method of your own ended before the last time.
     """
     if not isinstance(sde, SDE):
         raise ConfigError(f"sde={sde!r}: need a process, an object such as VPSDE()")
+    if not isinstance(guidance, Guidance | None):
+        raise ConfigError(f"guidance={guidance!r}: need an object of a class of your own that derives from Guidance")
     run_method = method_from(method, **settings)
     lies: Schedule | Tensor = getattr(run_method, "schedule", "log_snr") if schedule is None else schedule
     times = method_times(run_method, sde, steps, lies, t_start, t_end)
@@ -149,6 +155,12 @@ def sample(
             run_method(run)
         except Stop:
             return run.result(stopped=True)
+    at, end = run.at[0].t, run.nodes[-1][0].t
+    if at != end:
+        raise SamplingError(
+            f"method {run_method!r} ended at t={at:g}, not at {end:g}: a sampler hands the state after each step to "
+            "run.finish_step"
+        )
     return run.result(stopped=False)
 
 
@@ -181,7 +193,7 @@ def _start(
 ) -> Tensor:
     for name, given in (("an anchor y", y), ("a state x_start", x_start)):
         if given is not None:
-            _check_numbers(name, given)
+            check_numbers(name, given)
     if shape is not None:
         shape = checked(Annotated[tuple[Natural, ...], MinLen(1), "the batch first, such as (16, 96, 1)"], shape=shape)
     known = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
@@ -204,15 +216,6 @@ def _start(
     if y is not None and not (y.ndim <= start.ndim and all(map(_repeats, y.shape[::-1], start.shape[::-1]))):
         raise ConfigError(f"an anchor y of shape {tuple(y.shape)} for states of {tuple(start.shape)}: need the same")
     return start
-
-
-def _check_numbers(name: str, given: Tensor) -> None:
-    if not isinstance(given, Tensor):
-        raise ConfigError(f"{name} of the type {type(given).__name__}: need a tensor, such as torch.as_tensor makes")
-    if not (given.is_floating_point() or given.is_complex()):
-        raise ConfigError(f"{name} of {given.dtype}: need real or complex numbers, such as {name.split()[-1]}.float()")
-    if given.ndim == 0:
-        raise ConfigError(f"{name} without axes: need (batch, ...)")
 
 
 def _repeats(size: int, whole: int) -> bool:

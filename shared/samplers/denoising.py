@@ -32,6 +32,7 @@ from shared.samplers.level import known_law
 from shared.samplers.mcmc import Draws
 from shared.samplers.run import Node, Nodes, Run, is_clean
 from shared.sde.base import expand
+from shared.views import check_numbers
 
 MarginalsSetting = Annotated[Any, OneOf(Marginals, (Spectrum,))]
 """The type of a setting that is the law of noisy states."""
@@ -152,8 +153,12 @@ def effective_size(values: Tensor) -> float:
         values: one number of each output, (outputs, chains), of chains that have forgotten their start.
 
     Raises:
-        ConfigError: fewer than four outputs, or values that are not finite, or all the same.
+        ConfigError: fewer than four outputs, or values of another shape, or that are not finite, or all the same.
     """
+    check_numbers("values", values)
+    if values.ndim != 2:
+        shape = tuple(values.shape)
+        raise ConfigError(f"values of shape {shape}: need one of each, (outputs, chains), such as samples[..., 0]")
     n, chains = values.shape
     if n < 4 or not bool(torch.isfinite(values).all()) or float(values.double().var()) == 0:
         raise ConfigError(f"an effective size of {n} outputs: need at least 4, finite ones that differ")

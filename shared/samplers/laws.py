@@ -21,7 +21,7 @@ from shared.checks import Checked, NonNegative
 from shared.errors import ConfigError
 from shared.kinds import OneOf
 from shared.samplers.run import Node
-from shared.views import rows
+from shared.views import check_numbers, rows
 
 Gain = Callable[[Tensor], Tensor]
 """A function of variances, element by element."""
@@ -123,6 +123,7 @@ class Gaussian(Law):
             ConfigError: fewer than two items, as many directions as items or more, or values that are complex or not
                 finite.
         """
+        check_numbers("data", data)
         if data.is_complex():
             raise ConfigError("a law with directions is of real data: take Spectrum.of for complex ones")
         if not 1 <= rank < len(data):

@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 
 from shared.checks import Checked, Natural, Positive
+from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.samplers.exponential import step as exponential_step
 from shared.samplers.run import Node, Run, is_clean
-from shared.views import rows
+from shared.views import real_parts, rows
 
 Predictor = Literal["reverse_diffusion", "euler_maruyama", "ancestral", "none"]
 """How a step goes to the next time."""
 Corrector = Literal["ald", "langevin", "none"]
 """How a state moves within its time."""
+_FEW = 32
+"""Numbers of an item from which on Langevin's corrections widen Gaussian data by less than an eighth."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,10 @@ class PredictorCorrector(Checked):
         predictor: "reverse_diffusion": the forward process' own discretisation, reversed (exact transition for VP, VE
             and tables as in Song et al. 2021; Euler for the processes with an anchor as in SGMSE). "euler_maruyama":
             of the reverse SDE. "ancestral": the exact posterior of x_s given x_t and x̂_0.
-        corrector: "ald": annealed Langevin, step 2(snr·σ)². "langevin": step 2(snr·|ξ|/|score|)², of each item.
+        corrector: "ald": annealed Langevin, step 2(snr·σ)². "langevin": step 2(snr·|ξ|/|score|)², of each item where
+            the published code takes the batch's mean norms; for items of many numbers, since a step that goes by the
+            state's own score is long where that is small: Gaussian data of n numbers come out with ((n + 2)/n)² of
+            their variance or more, however small the snr. A note tells of fewer than 32.
         corrector_steps: corrections before each step; each is one call.
         snr: signal-to-noise ratio of the corrector's step.
         probability_flow: predict along the probability-flow ODE: half the predictor's score term, and none of its noise
@@ -67,6 +73,12 @@ class PredictorCorrector(Checked):
                 "before it (t_start), or take ode1 or euler"
             )
         x = run.x
+        numbers = rows(real_parts(x)).shape[1]
+        if self.corrector == "langevin" and 0 < numbers < _FEW:
+            tell(
+                f"corrector='langevin' goes by the score of each item: of {numbers} numbers Gaussian data come out "
+                f"with {((numbers + 2) / numbers) ** 2:.2g} times their variance or more; take corrector='ald'"
+            )
         for now, after in pairwise(nodes):
             if self.corrector != "none" and now.sigma > 0:
                 for _ in range(self.corrector_steps):

@@ -18,6 +18,7 @@ from shared.guidance import DenoiserFunction, Guidance
 from shared.predictions import NO_MAP
 from shared.random import Generators, seeds
 from shared.sde.base import SDE, anchored, expand, residual
+from shared.views import shaped_like
 
 
 @dataclass(frozen=True)
@@ -246,14 +247,7 @@ class Run:
 
     def _counted(self, x: Tensor, t: Tensor, **told: Tensor) -> Tensor:
         self.nfe += 1
-        x0 = self._denoiser(x, t, **told)
-        if not isinstance(x0, Tensor):
-            raise ConfigError(
-                f"the denoiser returned the type {type(x0).__name__}: need a tensor shaped like the state"
-            )
-        if x0.shape != x.shape:
-            raise ConfigError(f"the denoiser returned shape {tuple(x0.shape)} for a state of {tuple(x.shape)}")
-        return x0
+        return shaped_like(x, self._denoiser(x, t, **told), "denoiser")
 
 
 def takes_end(denoiser: DenoiserFunction) -> bool:

@@ -120,7 +120,11 @@ def times_of(schedule: Sequence[float], steps: int) -> tuple[float, ...]:
     Raises:
         ConfigError: other times, or not `steps` + 1 of them.
     """
-    times = tuple(_check_times(torch.tensor(list(schedule), dtype=torch.float64)).tolist())
+    try:
+        given = torch.tensor(list(schedule), dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"schedule={schedule!r}: need falling times, such as (1.0, 0.5, 0.0)") from error
+    times = tuple(_check_times(given).tolist())
     if len(times) != steps + 1:
         raise ConfigError(f"steps={steps} with a schedule of {len(times)} times: give steps={len(times) - 1} with it")
     return times

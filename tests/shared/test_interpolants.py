@@ -194,6 +194,11 @@ def test_complex_states_keep_their_kind() -> None:
         (lambda: Interpolant().transport(lambda x, t: (x, x[:1]), torch.zeros(2, 1)), "both shaped like the state"),
         (lambda: Interpolant().transport(lambda x, t: (x / 0, x), torch.zeros(2, 1)), "not finite"),
         (lambda: Interpolant().loss(Mixed(Interpolant()), torch.zeros(2, 1), torch.zeros(3, 1)), "as many of one"),
+        (lambda: Interpolant().loss(lambda x, t: x, torch.zeros(2, 1), torch.zeros(2, 1)), "type Tensor: it gives two"),
+        (
+            lambda: Interpolant().loss(Mixed(Interpolant()), torch.zeros(2, 1).long(), torch.zeros(2, 1).long()),
+            r"items x0 of torch.int64: need real or complex numbers, such as x0.float\(\)",
+        ),
     ],
 )
 def test_what_it_cannot_do_names_what_to_take(act, told: str) -> None:

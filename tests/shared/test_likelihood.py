@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from shared.elbo import elbo
 from shared.errors import ConfigError, SamplingError
 from shared.likelihood import estimate_log_likelihood, log_likelihood
 from shared.random import make_generator
-from shared.sde import SBVESDE, SDE, VESDE, VPSDE
+from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE
 from tests.conftest import ANCHORED, BRIDGES, all_sdes
 from tests.shared.gaussian import GaussianData
 
@@ -264,3 +265,17 @@ def test_a_denoiser_that_records_no_gradient_is_told_unless_it_is_constant() -> 
     with pytest.raises(ConfigError, match="has no gradient"):
         log_likelihood(lambda x, t: denoiser(x, t).detach(), VPSDE(), x0, trace="hutchinson")
     assert bool(torch.isfinite(log_likelihood(lambda x, t: torch.zeros_like(x), VPSDE(), x0)).all())
+
+
+@pytest.mark.parametrize(
+    ("x0", "told"),
+    [
+        (np.ones((2, 3)), r"x0='ndarray': need a tensor of real or complex numbers, such as torch.as_tensor\(x0\)"),
+        (torch.ones(2, 3, dtype=torch.long), r"x0=torch.int64: need .* or x0.float\(\)"),
+    ],
+)
+def test_what_is_no_tensor_of_numbers_is_told(x0: Tensor, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        log_likelihood(lambda x, t: 0.5 * x, VPSDE(), x0)
+    with pytest.raises(ConfigError, match=told.replace("x0", "y")):
+        log_likelihood(lambda x, t: 0.5 * x, OUVESDE(), torch.ones(2, 3), x0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -232,6 +233,17 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self.gain * x + t.reshape(-1, *[1] * (x.ndim - 1))
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 2), (4, 1, 1), (8, 1)])
+def test_a_network_that_gives_another_shape_is_told_and_not_stretched(shape: tuple[int, ...]) -> None:
+    class Other(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return torch.zeros(shape)
+
+    told = f"network returned shape {shape} for a state of (4, 8, 1)"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        DiffusionLoss()(Denoiser(Other(), VPSDE()), torch.zeros(4, 8, 1))
 
 
 def test_gradients_reach_the_network() -> None:

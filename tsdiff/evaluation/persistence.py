@@ -17,6 +17,9 @@ from scipy import integrate, optimize
 from shared.checks import Positive, checked
 from shared.errors import ConfigError, DataError
 
+_NEAR, _CURVED = 1e-3, 0.1
+"""How far from 0, in mean excursions by π, a correlation is compared with its curvature, and how far it may be off."""
+
 LEAST_EXCEEDANCES = 30
 """Excursions that must last longer for a place of the tail to count."""
 
@@ -153,8 +156,9 @@ def persistence_exponent(correlation: Callable[[float], float], curvature: float
         until: where the integral ends.
 
     Raises:
-        ConfigError: a correlation that is not monotone and positive, or a curvature that is not positive and finite:
-            excursions of such series are to be measured (`excursions`), and of AR(1) told by `sign_change_chance`.
+        ConfigError: a correlation that is not monotone and positive, or a curvature that is not positive and finite, or
+            not the correlation's: excursions of such series are to be measured (`excursions`), and of AR(1) told by
+            `sign_change_chance`.
     """
     half = mean_excursion(curvature) / 2
     grid = np.array([correlation(t) for t in np.linspace(0.0, until, 2001)])
@@ -162,6 +166,13 @@ def persistence_exponent(correlation: Callable[[float], float], curvature: float
         raise ConfigError(
             "a correlation that does not fall from 1 and stay above 0: the approximation does not hold; measure the "
             "excursions instead"
+        )
+    near = _NEAR / math.sqrt(curvature)
+    seen = 2 * (1 - correlation(near)) / near**2
+    if abs(seen / curvature - 1) > _CURVED:
+        raise ConfigError(
+            f"curvature={curvature}: near 0 the correlation bends by {seen:.3g}; give −r″(0), or "
+            "where there is none, as at a corner, measure the excursions instead"
         )
     last = math.log(max(float(grid[-1]), 1e-300) / max(float(grid[1000]), 1e-300)) / (until / 2)
     fastest = -last if grid[-1] > 0 else math.inf  # beyond the rate at which r itself falls the integral diverges

@@ -52,6 +52,8 @@ class TSDiffConfig(WindowConfig):
         self._require(met, "scaling", "the backbone 'context' is told of a window by its anchor: take scaling='anchor'")
         need = f"need a multiple of the patch, {self.patch}, for their sum; `fitting_context` gives a context that fits"
         self._require(self.length % self.patch == 0, "context_length prediction_length", need)
+        met = self.regression is not None or self.sde.prior_std > 0
+        self._require(met, "sde", "a bridge starts from an anchor, which series have none of; take vp, ouve or flow")
         if self.regression is not None:
             self._require(self.conditional, "regression conditional", "only a conditional model is told the context")
             _ = self.start

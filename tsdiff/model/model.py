@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.checks import Count, checked
+from shared.devices import check_precision
 from shared.errors import ConfigError
 from shared.files.checkpoint import open_checkpoint, replacing, resolve, save_checkpoint
 from shared.predictions import Denoiser, PathPoint
@@ -80,6 +81,7 @@ class TSDiff(ShortName, nn.Module):
 
     def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
         super().__init__()
+        check_precision()
         self.config = config
         self.sde: SDE = config.path
         self.denoiser = Denoiser(Network(config), self.sde, config.output)
@@ -363,6 +365,7 @@ class TSDiff(ShortName, nn.Module):
         Raises:
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.
         """
+        check_precision()
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(TSDiffConfig, custom)
@@ -387,7 +390,7 @@ def call_times(sde: SDE, steps: int, log_snr_end: float, method: object = None) 
     if isinstance(method, FlowMap):
         return time_grid(sde, steps, "uniform", t_end=0.0)
     begin = method.first_step(sde, sde.T) if isinstance(method, GaussianExponential) else sde.T
-    last = float(sde.time_of_log_snr(log_snr_end))
+    last = float(sde.time_of_log_snr(log_snr_end)) or 1e-5 * sde.T  # no time of some processes is as clean
     if begin < sde.T and last >= begin:
         raise ConfigError(f"a teleport to t={begin:.3g}, the last call at t={last:.3g}: raise log_snr_end")
     inner = time_grid(sde, steps - 1, "log_snr", begin, last) if steps > 1 else torch.tensor([begin])

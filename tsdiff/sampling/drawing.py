@@ -11,6 +11,7 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
+from shared.devices import check_precision
 from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
 from shared.noise import Noise
@@ -99,6 +100,7 @@ def for_each_draw(
             in their place.
         ahead: whether the windows' last steps alone are drawn, as forecasts are.
     """
+    check_precision(model)
     together = max(1, batch_rows // num_draws)
     parts = []
     for first in range(0, len(places), together):

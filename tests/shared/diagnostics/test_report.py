@@ -124,6 +124,8 @@ def test_bad_settings_and_data() -> None:
         diagnose(MIXTURE.denoiser(sde), sde, x0, settings=DiagnosisSettings(noise=(1e9,)))
     with pytest.raises(ConfigError, match="no scale"):
         diagnose(MIXTURE.denoiser(sde), sde, torch.zeros_like(x0))
+    with pytest.raises(ConfigError, match="data x0 of the type ndarray: need a tensor"):
+        diagnose(MIXTURE.denoiser(sde), sde, x0.numpy())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="take flipd"):
         diagnose(lambda x, t: x0, SBVESDE(), x0, x0 + 1, DiagnosisSettings(("lidl",)))
     with pytest.raises(ConfigError, match="measures"):

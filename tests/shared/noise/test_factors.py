@@ -100,7 +100,7 @@ def test_the_axis_may_be_any_and_values_complex() -> None:
         (lambda: GaussianProcess(OrnsteinUhlenbeck(1.0), white=1.5), r"white=1\.5"),
         (lambda: GaussianProcess(OrnsteinUhlenbeck(1.0), axis=0), "axis=0"),
         (lambda: GaussianProcess(OrnsteinUhlenbeck(1.0)).at([0.0, 2.0, 2.0]), "rise"),
-        (lambda: SumOfKernels(()), "one or more"),
+        (lambda: SumOfKernels(()), r"need one or more values$"),
         (lambda: SumOfKernels((OrnsteinUhlenbeck(1.0),), (1.0, 2.0)), "give one each"),
         (lambda: SumOfKernels((OrnsteinUhlenbeck(1.0),), (-1.0,)), r"weights=\(-1\.0,\)"),
         (lambda: GaussianProcess(SquaredExponential(9.0), white=0.0).covariance(60), "larger white part"),

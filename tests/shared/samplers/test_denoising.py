@@ -196,3 +196,11 @@ def test_settings_are_checked() -> None:
     for wrong in ({"step": 4.0}, {"levels": 1}, {"outputs": 0}, {"log_snr": (1.0, 0.0)}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             DenoisingMCMC(TwoModes(), **wrong)
+
+
+@pytest.mark.parametrize("shape", [(100,), (8, 16, 6)])
+def test_an_effective_size_is_of_one_number_of_each_output(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"need one of each, \(outputs, chains\), such as samples\[..., 0\]"):
+        effective_size(torch.randn(shape))
+    with pytest.raises(ConfigError, match="values of the type list: need a tensor"):
+        effective_size([[1.0, 2.0]])  # type: ignore[arg-type]

@@ -136,6 +136,8 @@ def test_what_cannot_be_is_refused() -> None:
         Gaussian.of(torch.zeros(4, 3, dtype=torch.complex64), 1)
     with pytest.raises(ConfigError, match="not all finite"):
         Gaussian.of(torch.full((5, 3), math.nan), 2)
+    with pytest.raises(ConfigError, match="data of the type ndarray: need a tensor"):
+        Gaussian.of(torch.randn(5, 3).numpy(), 2)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="a spectrum of 3 frequencies, states of 2"):
         Spectrum((1.0, 2.0, 3.0)).applied(torch.sqrt, torch.ones(1, 2, 4))
     with pytest.raises(ConfigError, match="no residuals"):

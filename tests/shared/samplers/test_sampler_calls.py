@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SamplingError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator
-from shared.samplers import Method, StepInfo, sample, time_grid
+from shared.samplers import Exponential, Method, Sampler, StepInfo, sample, time_grid
 from shared.sde import SDE, VPSDE, DiscreteVPSDE
 from tests.conftest import ANCHORED, all_sdes
 from tests.shared.samplers.test_published_steps import TABLE
@@ -193,9 +193,17 @@ def test_callback_sees_every_step_and_may_stop() -> None:
         ({"shape": (2, 3), "sde": VPSDE}, r"sde=.*an object such as VPSDE\(\)"),
         ({"shape": (2, 3), "sde": "vp"}, "sde='vp': need a process"),
         ({"shape": (2, 3), "denoiser": lambda x, t: (x, t)}, "the denoiser returned the type tuple"),
+        ({"shape": (2, 3), "method": Exponential}, r"method <class .*Exponential'> is a class: give an object, Expon"),
+        ({"shape": (2, 3), "guidance": Guidance}, "guidance=<class .*: need an object of a class .* derives from Guid"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_what_cannot_be_sampled_with_is_told(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         sample(**{"denoiser": Counter(), "sde": VPSDE(), **given})
+
+
+@pytest.mark.parametrize("method", [lambda run: None, lambda run: run.data(run.x, run.nodes[0])])
+def test_a_method_that_does_not_go_to_the_end_gives_no_sample(method: Sampler) -> None:
+    with pytest.raises(SamplingError, match=r"ended at t=1, not at 0.001: .* to run.finish_step"):
+        sample(Counter(), VPSDE(), (2, 3), method=method)

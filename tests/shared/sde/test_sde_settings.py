@@ -6,13 +6,14 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from shared.errors import ConfigError
 from shared.kinds import kind_of
+from shared.predictions import Denoiser
 from shared.sde import (
     BBEDSDE,
     OUVESDE,
@@ -66,6 +67,29 @@ def test_a_class_of_a_users_own_is_known_where_it_is_passed() -> None:
         sde_from(dataclasses.asdict(mine))
     assert sde_from(dataclasses.asdict(mine), [Mine]) == mine
     assert sde_from(mine) is mine
+
+
+@dataclasses.dataclass(frozen=True)
+class Renamed(VPSDE):
+    """Another process, which forgot to say so."""
+
+    def _alpha(self, t: torch.Tensor) -> torch.Tensor:
+        return super()._alpha(t) ** 2
+
+
+def test_a_class_that_a_saved_model_would_not_know_again_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"kind='vp' is that of VPSDE, .* give Renamed a kind of its own"):
+        sde_from(Renamed())
+    with pytest.raises(ConfigError, match=r"VPSDE'> is a class: give an object, VPSDE\(\)"):
+        sde_from(VPSDE)
+
+
+@pytest.mark.parametrize("custom", [Mine, [Mine()], "mine"])
+def test_what_is_no_list_of_classes_is_told(custom: Any) -> None:
+    with pytest.raises(ConfigError, match=r"custom=.*: need a list of classes of your own"):
+        sde_from({"kind": "mine"}, custom)
+    with pytest.raises(ConfigError, match="Denoiser has no kind; give it a field such as kind: str = 'denoiser'"):
+        sde_from({"kind": "mine"}, [Denoiser])
 
 
 BAD: list[Callable[[], object]] = [

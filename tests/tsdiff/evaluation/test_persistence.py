@@ -98,6 +98,9 @@ def test_where_the_closed_forms_do_not_hold_they_say_so() -> None:
         persistence_exponent(lambda t: math.cos(t) * math.exp(-t / 5), 1.0)
     with pytest.raises(ConfigError, match="curvature"):
         persistence_exponent(lambda t: math.exp(-t), math.inf)  # Ornstein–Uhlenbeck
+    for curvature, correlation in ((1.0, lambda t: math.exp(-t)), (0.3, lambda t: 1 / math.cosh(t / 2))):
+        with pytest.raises(ConfigError, match=rf"curvature={curvature}: near 0 the correlation bends by .*; give −r″"):
+            persistence_exponent(correlation, curvature)
     with pytest.raises(ConfigError, match="from -1 to 1"):
         sign_change_chance(1.2)
 

@@ -61,5 +61,8 @@ def test_what_does_not_fit_is_refused(predictor: TSDiffPredictor) -> None:
         search_schedule(predictor.with_sampling(method="ddim"), sines(1), 4)
     with pytest.raises(ConfigError, match="give steps=2 with it"):
         Sampling(schedule=(1.0, 0.5, 0.0))
+    for wrong in ("uniform", (1.0, None), ((1.0, 0.5), (0.0,)), 5):
+        with pytest.raises(ConfigError, match=r"schedule=.*: need falling times, such as \(1.0, 0.5, 0.0\)"):
+            Sampling(steps=1, schedule=wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="steps through a table"):
         Sampling(method="ddpm", steps=2, schedule=(1.0, 0.5, 0.0))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.errors import ConfigError
 from tsdiff.model.backbones import PatchedS4D, S4DConfig
 from tsdiff.model.backbones.s4d import DiagonalConvolution, kernel_basis
+from tsdiff.model.config import TSDiffConfig
 
 WIDTH, STATE, TOKENS = 3, 4, 11
 
@@ -237,3 +239,26 @@ def test_dropout_only_in_training():
     torch.testing.assert_close(made(x, level), made(x, level), rtol=0, atol=0)
     made.train()
     assert not torch.allclose(made(x, level), made(x, level))
+
+
+@dataclass(frozen=True)
+class Unnamed:
+    """Settings of a backbone of one's own that lack a kind: a model saved with them could not be read again."""
+
+    width: int = 4
+
+    def build(self, length: int, channels: int, features: int) -> nn.Module:
+        return nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "told"),
+    [
+        (Unnamed(), "backbone: Unnamed has no kind; give it a field such as kind: str = 'unnamed'"),
+        (S4DConfig, r"backbone: .*S4DConfig'> is a class: give an object, S4DConfig\(\)"),
+        (nn.Identity(), r"backbone: Identity\(\): need a kind .* or a frozen dataclass of your own that has a kind"),
+    ],
+)
+def test_a_backbone_that_could_not_be_saved_is_refused_before_it_is_trained(backbone: object, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        TSDiffConfig("h", 24, 48, backbone=backbone)

@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 from shared.errors import CheckpointError, ConfigError
 from shared.files.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from shared.predictions import PathPoint
-from shared.sde import VPSDE
+from shared.sde import FOUVESDE, VPSDE
 from tests.isolated import forked
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
-from tsdiff.model.model import FORMAT, VERSION
+from tsdiff.model.model import FORMAT, VERSION, call_times
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import ANY_FREQ
 from tsdiff.windows.scales import Statistics
@@ -279,3 +279,22 @@ def test_configurations_that_cannot_be_are_refused(bad):
     settings = {"freq": "h", "prediction_length": 8, "context_length": 16, "backbone": S4DConfig(patch=4), **bad}
     with pytest.raises(ConfigError, match=next(iter(bad))):
         TSDiffConfig(**settings)
+
+
+def test_a_process_that_never_gets_as_clean_as_the_last_call_ends_at_its_cleanest():
+    """The log-SNR of fOUVE is 3 at t = 0, where sampling of series asks for its last call."""
+    sde = FOUVESDE()
+    times = call_times(sde, 6, 3.0)
+    assert times.diff().max() < 0
+    assert times[-1] == 0
+    assert float(sde.log_snr(times[-2])) == pytest.approx(3.0, abs=0.01)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", "h"), "target": torch.arange(40.0).numpy() % 8}
+    config = TSDiffConfig("h", 8, context_length=16, backbone=S4DConfig(patch=4), sde=sde)
+    (forecast,) = TSDiffPredictor(TSDiff(config)).predict([entry], num_samples=2)
+    assert forecast.samples.shape == (2, 8)
+
+
+@pytest.mark.parametrize("sde", ["sbve", "vp_bridge"])
+def test_a_bridge_which_series_have_no_anchor_for_is_refused_before_training(sde):
+    with pytest.raises(ConfigError, match=r"sde.* a bridge starts from an anchor, which series have none of; take vp"):
+        TSDiffConfig("h", 8, context_length=16, backbone=S4DConfig(patch=4), sde=sde)

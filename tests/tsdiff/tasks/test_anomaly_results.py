@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared.errors import ConfigError
+from shared.console.notes import Note
+from shared.errors import ConfigError, DataError
 from tsdiff import TSDiffPredictor
 from tsdiff.data.origin import Zone
+from tsdiff.tasks.anomaly.forecasts import ForecastScoring
 from tsdiff.tasks.anomaly.plots import plot_anomalies
 from tsdiff.tasks.anomaly.scores import (
     SeriesScores,
@@ -120,3 +122,21 @@ LIMIT = fit_thresholds([ONE], 0.5)
 def test_what_are_no_scores_or_thresholds_is_told(tmp_path: Path, call: Callable[[Path], Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         call(tmp_path / "x.png")
+
+
+def test_of_series_whose_scored_end_has_no_value_that_is_told_and_short_ones_are_scored_whole() -> None:
+    model = TSDiffPredictor.from_pretrained("default").adapted("h", 24)
+    hours = 100 + 20 * np.sin(np.arange(300) * 2 * np.pi / 24)
+    ended = {"item_id": "ended", "start": pd.Period("2024-01-01", "h"), "target": hours.copy()}
+    ended["target"][200:] = np.nan
+    short = {"item_id": "short", "start": pd.Period("2024-01-01", "h"), "target": hours[:60]}
+    with (
+        pytest.warns(Note, match="'ended' has no score: its last 100 steps, which alone are scored, have no value"),
+        pytest.raises(DataError, match=r"their last 100 steps have no value; raise last=100, or leave it out"),
+    ):
+        anomaly_scores(model, ended, ForecastScoring(last=100))
+    with pytest.warns(Note, match="'ended' has no score"):
+        _, scored = anomaly_scores(model, [ended, short], ForecastScoring(last=100))
+    np.testing.assert_array_equal(scored.score, anomaly_scores(model, short)[0].score)
+    with pytest.raises(DataError, match="a forecast needs a value before the one that is scored; give longer series"):
+        anomaly_scores(model, short | {"target": hours[:1]}, ForecastScoring(last=100))

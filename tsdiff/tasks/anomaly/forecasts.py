@@ -64,7 +64,8 @@ class ForecastScoring(Checked):
             counts for ten at later steps, until four as large have been seen. Until two seasons are known, the
             deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
             leaves the forecast as sure as it is.
-        last: steps at the end of a series that are scored, told all that lies before them; None scores all.
+        last: steps at the end of a series that are scored, told all that lies before them; of a shorter series all, as
+            None scores.
         calendar_days: forecasts know of days of the month and the year on which a daily series has differed, and of
             weekdays and Easter in a monthly one, as those of `Sampling.calendar_days` do.
 

@@ -128,7 +128,8 @@ def anomaly_scores(
     read = (observed_series(entry, model.config, name) for name, entry in named)
     results = [replace(_scores(model, series, settings), **dated) for series in read]
     if not any(np.isfinite(result.score).any() for result in results):
-        raise DataError(f"none of {len(results)} series could be scored: {_why_none(model, settings)}")
+        missing = all(_ends_missing(np.atleast_2d(result.target)[0], settings) for result in results)
+        raise DataError(f"none of {len(results)} series could be scored: {_why_none(model, settings, missing)}")
     return results
 
 
@@ -156,8 +157,22 @@ def _refuse_unsuited(model: TSDiff, settings: ScoringSettings) -> None:
         )
 
 
-def _why_none(model: TSDiff, settings: ScoringSettings) -> str:
+def _ends_missing(values: np.ndarray, settings: ScoringSettings) -> bool:
+    """Whether the steps at the end that alone are scored have no value, while some before them has."""
+    last = settings.last if isinstance(settings, ForecastScoring) else None
+    return last is not None and bool(np.isnan(values[-last:]).all() and not np.isnan(values).all())
+
+
+def _why_no_score(values: np.ndarray, settings: ForecastScoring) -> str:
+    if _ends_missing(values, settings):
+        return f"its last {settings.last} steps, which alone are scored, have no value"
+    return "nothing that is to be scored has a value before it"
+
+
+def _why_none(model: TSDiff, settings: ScoringSettings, missing: bool) -> str:
     if isinstance(settings, ForecastScoring):
+        if missing:
+            return f"their last {settings.last} steps have no value; raise last={settings.last}, or leave it out"
         return "a forecast needs a value before the one that is scored; give longer series"
     return (
         f"every window of {model.config.length} steps misses more than {settings.max_missing:.0%} of its values; give "
@@ -231,7 +246,7 @@ def _scores(model: TSDiff, series: Series, settings: ScoringSettings) -> SeriesS
         values, start = series.values[:, 0].astype(np.float64), series.start if settings.calendar_days else None
         score, early = forecast_scores(values, seasons, settings, model.weighing, start)
         if np.isnan(score).all():
-            tell(f"series {series.name!r} has no score: nothing that is to be scored has a value before it")
+            tell(f"series {series.name!r} has no score: {_why_no_score(values, settings)}")
         return SeriesScores(series.name, series.start, target, score, early=early)
     missing = np.asarray(np.isnan(np.atleast_2d(target)).all(axis=0))
     score = step_scores(series_likelihoods(model, series, settings), len(missing))
