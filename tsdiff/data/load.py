@@ -81,7 +81,7 @@ def load_dataset(
             if found is None:
                 raise DataError(f"{source} has no test part; take part='train' and split it (`tsdiff.data.split`)")
             return _checked_freq(found, freq, min_length, str(source))
-        source = load_table(path)
+        source = load_table(path, item_id)
     if not isinstance(source, pd.DataFrame):
         return series_from_gluonts(source, freq, min_length=min_length)
     source = with_levels(source, item_id, timestamp)

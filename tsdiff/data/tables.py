@@ -12,7 +12,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -73,12 +73,16 @@ def allowance(path: Path) -> int:
     return int(given)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, ids: Collection[str] = ITEM_NAMES) -> pd.DataFrame:
     """A table from a .csv or .tsv file, packed (.gz) or not.
 
     Columns may be separated by semicolons, tabs or bars instead of commas; then numbers may have decimal commas. They
     may have marks between thousands, and a percent or currency sign if all of a column do: "1,200", "12 %"; numbers in
     parentheses are negative. Text is UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
+
+    Args:
+        path: the file.
+        ids: columns of ids; numbers among them that may be written otherwise, such as 007, stay as they are.
 
     Raises:
         DataError: it unpacks to too much, or has too many columns or too long texts.
@@ -95,11 +99,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     _check_columns(path, 1 + first.count(separator(lines).encode()))
     encoding = _encoding(b"".join(lines))
     try:
-        frame = parsed_csv(path, lines, encoding)
+        frame = parsed_csv(path, lines, encoding, ids)
     except UnicodeDecodeError:
         if encoding != "utf-8":
             raise
-        frame = parsed_csv(path, lines, "cp1252")
+        frame = parsed_csv(path, lines, "cp1252", ids)
     return _with_short_texts(path, frame)
 
 
@@ -114,13 +118,16 @@ def _encoding(head: bytes) -> str:
     return "utf-16-le" if little > big else "utf-16-be"
 
 
-def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8") -> pd.DataFrame:
+def parsed_csv(
+    source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8", ids: Collection[str] = ITEM_NAMES
+) -> pd.DataFrame:
     """A table from CSV of any separator, with decimal commas where that is none, and numbers as people write them.
 
     Args:
         source: a file, packed or not, or a text, which is read from its beginning.
         head: its first lines, by which the separator is found.
         encoding: of a file.
+        ids: columns of ids; numbers among them that may be written otherwise, such as 007, stay as they are.
 
     Raises:
         UnicodeDecodeError, ValueError, …: as `pandas.read_csv`.
@@ -142,9 +149,10 @@ def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "ut
             source.seek(0)
         return pd.read_csv(source, sep=between, encoding=encoding, usecols=places, dtype=dtype, **options)
 
-    if naming := naming_columns(made):
+    plain = [name for name in ids if name in made and made[name].dtype == frame[name].dtype]  # others were told
+    if naming := naming_columns(made, plain):
         made = as_written(made, naming, texts(naming, "category", keep_default_na=False))
-    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place)]
+    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place, ids)]
     return made if between == "," or not doubtful else _with_thousands(frame, made, texts(doubtful))
 
 
@@ -161,10 +169,10 @@ def _outside_quotes(line: bytes, mark: bytes) -> int:
     return sum(part.count(mark) for part in line.split(b'"')[::2])
 
 
-def _maybe_thousands(frame: pd.DataFrame, place: int) -> bool:
+def _maybe_thousands(frame: pd.DataFrame, place: int, ids: Collection[str]) -> bool:
     """Whether all numbers of a column may have been written by `_BY_POINTS`, as 1.000, which was taken for 1."""
     column = frame.iloc[:, place].dropna()
-    if frame.columns[place] in ITEM_NAMES or not pd.api.types.is_float_dtype(column.dtype) or column.empty:
+    if frame.columns[place] in ids or not pd.api.types.is_float_dtype(column.dtype) or column.empty:
         return False
     size = column.abs()
     written = size.between(1, 1000, inclusive="left") & ((1000 * size).round() / 1000 == size)

@@ -292,6 +292,13 @@ def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> No
     assert set(made["item_id"]) == set(ids)
 
 
+@pytest.mark.parametrize("ids", [("007", "010"), ("1.10", "2.20"), ("7", "07")])
+def test_ids_of_a_column_that_is_named_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
+    path = written(tmp_path / "a.csv", tall(ids, "shop"))
+    assert {entry["item_id"] for entry in load_dataset(path, item_id="shop")} == set(ids)
+    assert set(load_table(path, "shop")["shop"]) == set(ids)
+
+
 def test_ids_that_are_numbers_stay_numbers(tmp_path: Path) -> None:
     assert load_table(written(tmp_path / "a.csv", tall(("7", " 12"))))["item_id"].unique().tolist() == [7, 12]
 
