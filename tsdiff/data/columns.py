@@ -71,7 +71,8 @@ def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]
     if len(texts) != 1:
         return None
     names = frame[texts[0]]
-    apart = not pd.DataFrame({"name": names.to_numpy(), "time": times.to_numpy()}).duplicated().any()
+    written = names.astype(str).to_numpy()  # lists, say, cannot be compared as they are
+    apart = not pd.DataFrame({"name": written, "time": times.to_numpy()}).duplicated().any()
     return texts[0] if apart and names.notna().all() else None
 
 

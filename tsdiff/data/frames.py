@@ -31,11 +31,11 @@ from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
 from tsdiff.data.layouts import own_name, resampled, was_wide, with_levels
 from tsdiff.data.origin import Origin, Zone
+from tsdiff.data.repeated import check_unique
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
 from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import (
-    check_unique,
     grid_positions,
     parse_timestamps,
     stamp_side,
