@@ -39,6 +39,8 @@ LONGEST_LINE = 64 << 20
 HEAD_LINES = 20
 """First lines of a CSV table by which its separator is found."""
 _SEPARATORS = (b",", b";", b"\t", b"|")
+_SAID = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([,;\t|])"?\s*', re.IGNORECASE)
+"""A first line by which spreadsheets are told the separator."""
 _DATE, _NUMBER, _SHOWN = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), re.compile(r"\s*[+-]?\d+([.,]\d+)*\s*"), 3
 _SPACES, _UNITS = " \u00a0\u202f", "%$€£¥"
 _POINTS, _COMMAS = (
@@ -96,7 +98,8 @@ def read_csv(path: Path, ids: Collection[str] = ITEM_NAMES) -> pd.DataFrame:
         raise DataError(f"{path} has a first line of more than {_LONGEST_HEAD} bytes; it is no table")
     if packed:
         _check_unpacked(path)
-    _check_columns(path, 1 + first.count(separator(lines).encode()))
+    header = lines[1] if _SAID.fullmatch(first) else first
+    _check_columns(path, 1 + header.count(separator(lines).encode()))
     encoding = _encoding(b"".join(lines))
     try:
         frame = parsed_csv(path, lines, encoding, ids)
@@ -132,8 +135,10 @@ def parsed_csv(
     Raises:
         UnicodeDecodeError, ValueError, …: as `pandas.read_csv`.
     """
-    between = separator(head)
-    frame = pd.read_csv(source, sep=between, encoding=encoding, float_precision="round_trip")
+    said = _SAID.fullmatch(head[0]) if head else None
+    between = said[1].decode() if said else separator(head)
+    layout: dict[str, Any] = {"sep": between, "encoding": encoding, "skiprows": int(said is not None)}
+    frame = pd.read_csv(source, float_precision="round_trip", **layout)
     names = [str(name) for name in frame.columns]
     if any(map(_DATE.match, names)) and all(_DATE.match(name) or _NUMBER.fullmatch(name) for name in names):
         tell(
@@ -147,7 +152,7 @@ def parsed_csv(
     def texts(places: list[int], dtype: Any = str, **options: Any) -> pd.DataFrame:
         if not isinstance(source, Path):
             source.seek(0)
-        return pd.read_csv(source, sep=between, encoding=encoding, usecols=places, dtype=dtype, **options)
+        return pd.read_csv(source, usecols=places, dtype=dtype, **layout, **options)
 
     plain = [name for name in ids if name in made and made[name].dtype == frame[name].dtype]  # others were told
     if naming := naming_columns(made, plain):

@@ -66,6 +66,14 @@ def test_commas_separate_where_both_lines_have_as_many(tmp_path: Path) -> None:
     assert (entry["item_id"], entry["target"].tolist()) == ("net, in euros", [1.5, 2.0, -3.25])
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "\ufeffSEP=;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_may_tell_the_separator(tmp_path: Path, first: str, end: str) -> None:
+    text = end.join([first, "shop;date;net, in euros", *(f"007;{day:%Y-%m-%d};1,5" for day in DAYS), ""])
+    (entry,) = load_dataset(written(tmp_path / "a.csv", text), item_id="shop")
+    assert (entry["item_id"], entry["target"].tolist()) == ("007", [1.5] * len(DAYS))
+
+
 def test_texts_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
     frame = load_table(written(tmp_path / "a.csv", "id;note;x\n1,2,3;3;1.234\n4;5,5;2,5\n"))
     assert frame["id"].tolist() == ["1,2,3", "4"]
