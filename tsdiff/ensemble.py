@@ -23,7 +23,7 @@ from tsdiff.data.named import agreed, by_names
 from tsdiff.faces.doors import told_left_out
 from tsdiff.faces.gaps import GapCalls
 from tsdiff.faces.saved import replacing, write_kind
-from tsdiff.model.beside import ENSEMBLE
+from tsdiff.model.beside import ENSEMBLE, MOST_MEMBERS
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.model.model import BUNDLED
 from tsdiff.predictor import TSDiffPredictor
@@ -31,8 +31,6 @@ from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation import filling
 from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.tasks.suited import worth_of
-
-_MOST_MEMBERS = 1000
 
 
 class EnsemblePredictor(GapCalls):
@@ -197,9 +195,9 @@ class EnsemblePredictor(GapCalls):
         with unchanged(folder / ENSEMBLE):
             about = read_json(folder / ENSEMBLE, CheckpointError, "serialize the ensemble again")
             count = about.get("members") if isinstance(about, dict) else None
-            if type(count) is not int or not 1 <= count <= _MOST_MEMBERS:
+            if type(count) is not int or not 1 <= count <= MOST_MEMBERS:
                 raise CheckpointError(
-                    f"{folder / ENSEMBLE} states {count!r} members, and not 1 to {_MOST_MEMBERS}; serialize it again"
+                    f"{folder / ENSEMBLE} states {count!r} members, and not 1 to {MOST_MEMBERS}; serialize it again"
                 )
             places = [folder / str(place) for place in range(count)]
             if absent := [place.name for place in places if not place.is_dir()]:

@@ -67,7 +67,7 @@ def work_on(request: SeriesRequest, folder: Path, tell: Tell, limits: Limits) ->
         raise ConfigError(f"task={request.task!r}: this page does {', '.join(get_args(Task))}")
     if request.task == "forecast" and checked(Count, horizon=request.horizon) > limits.horizon:
         raise ConfigError(f"horizon={request.horizon}: this page forecasts {limits.horizon} steps at most; take fewer")
-    frame, names = prepared(read_table(request.table, limits), request.columns)
+    frame, names = prepared(read_table(request.table, limits, request.columns.item), request.columns)
     if request.columns.target == WIDE:  # of which many take minutes to be read as series
         _check_count(int(frame.drop(columns=names.timestamp_column, errors="ignore").notna().any().sum()), limits)
     names = names.of(frame)

@@ -61,22 +61,23 @@ def look(request: TableRequest, folder: Path, tell: Tell, limits: Limits) -> Tab
         return TableLook(None, columns, about=f"choose the columns: {error}")
 
 
-def read_table(request: TableRequest, limits: Limits) -> pd.DataFrame:
-    """The table of a file, or where there is none, of a text.
+def read_table(request: TableRequest, limits: Limits, item: str | None = None) -> pd.DataFrame:
+    """The table of a file, or where there is none, of a text; `item` is its column of ids, where that was chosen.
 
     Raises:
         DataError: neither; or as `tsdiff.data.frames.load_table`; or too many rows or columns.
     """
     if request.source is not None:
         check_size(request.source, request.name, limits)
-        return _bounded(_with_text_names(load_table(request.source)), limits)
+        return _bounded(_with_text_names(load_table(request.source, item)), limits)
     pasted = request.pasted
     if not pasted.strip():
         raise DataError("there is no table: paste CSV with a header line, drop a file, or take the example")
     if len(pasted) > limits.pasted:
         raise DataError(f"{len(pasted)} characters were pasted, more than {limits.pasted}; drop it as a file")
     try:
-        frame = parsed_csv(io.StringIO(pasted), pasted.encode().split(b"\n", HEAD_LINES)[:HEAD_LINES])
+        head = pasted.encode().split(b"\n", HEAD_LINES)[:HEAD_LINES]
+        frame = parsed_csv(io.StringIO(pasted), head, ids=ITEM_NAMES if item is None else (*ITEM_NAMES, item))
     except (ValueError, LookupError, OverflowError) as error:
         raise DataError(
             f"what was pasted cannot be read as a table ({first_line(error)}); it needs a header line and rows"

@@ -70,7 +70,12 @@ def _uncompiled(name: str) -> str:
 
 
 @contextmanager
-def replacing(folder: str | os.PathLike[str], own: str = WEIGHTS, others: Collection[str] = ()) -> Iterator[Path]:
+def replacing(
+    folder: str | os.PathLike[str],
+    own: str = WEIGHTS,
+    others: Collection[str] = (),
+    parts: Callable[[], Collection[Path]] = tuple,
+) -> Iterator[Path]:
     """Yield an empty folder, to write a model in with all that belongs to it, in folders of their own too; at the end
     its files take the place of those of the model in `folder`, of which other files stay.
 
@@ -82,6 +87,8 @@ def replacing(folder: str | os.PathLike[str], own: str = WEIGHTS, others: Collec
         folder: made if need be.
         own: name of the file that a folder is no model without; it is put there last.
         others: names of files that models of other kinds have, which are removed, as their weights are.
+        parts: files that the model in `folder` has in folders of their own, asked at the end; those that nothing takes
+            the place of are removed, and so are folders that are empty without them.
     """
     folder = Path(folder)
     with temporary_path(folder, folder=True) as made:
@@ -89,7 +96,13 @@ def replacing(folder: str | os.PathLike[str], own: str = WEIGHTS, others: Collec
         files = sorted((one for one in made.rglob("*") if one.is_file()), key=(made / own).__eq__)
         targets = [folder / one.relative_to(made) for one in files]
         with in_turn(folder):
+            left = set(parts()) - set(targets)
             _change_places(files, targets, {own, WEIGHTS, *others})
+            for file in left:
+                file.unlink(missing_ok=True)
+            for place in {file.parent for file in left}:
+                with suppress(OSError):  # it holds other files, or is not there
+                    place.rmdir()
 
 
 def _change_places(files: Sequence[Path], targets: Sequence[Path], removed: Collection[str]) -> None:

@@ -17,6 +17,7 @@ from shared.errors import CheckpointError
 
 _RARE = (AssertionError, MemoryError, OverflowError, SyntaxError, ImportError, struct.error, zipfile.BadZipFile)
 """What torch's reader raises besides, on damaged bytes."""
+_WRAPPERS = {"module", "_orig_mod"}
 
 
 class Reference:
@@ -71,6 +72,11 @@ def load_pickle(
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_RARE) as error:
         why = str(error) or type(error).__name__
         raise CheckpointError(f"{path} cannot be read ({why}); it may be truncated: copy it again") from error
+
+
+def unwrapped(name: str) -> str:
+    """The name of a tensor without what wrappers of its module, DataParallel and torch.compile, put between."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def refuse_odd_tensors(tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:

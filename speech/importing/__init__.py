@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shared.errors import CheckpointError
 from shared.files.checkpoint import built, differences, shapes_of
-from shared.files.pickles import load_pickle, refuse_odd_tensors
+from shared.files.pickles import load_pickle, refuse_odd_tensors, unwrapped
 from speech.importing.names import Weight, published_weights
 from speech.importing.settings import published_config
 from speech.model.backbones.dcunet import DCUNet
@@ -23,8 +23,6 @@ from speech.model.backbones.ncsnpp import NCSNpp
 from speech.model.model import SpeechModel
 
 _PREFIX = "dnn."
-_WRAPPERS = {"module", "_orig_mod"}
-"""Parts of names that DataParallel and torch.compile put between the others."""
 # Lightning keeps hyper-parameters in a dict of its own.
 _DICTS = [
     (OrderedDict, f"{package}.utilities.parsing.AttributeDict")
@@ -88,7 +86,7 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{origin} holds no state_dict: give a Lightning checkpoint of the published code")
-    named = {_unwrapped(str(name)): value for name, value in state.items()}
+    named = {unwrapped(str(name)): value for name, value in state.items()}
     network = {name.removeprefix(_PREFIX): value for name, value in named.items() if name.startswith(_PREFIX)}
     if not network and any(name.startswith("denoiser.") for name in named):
         raise CheckpointError(
@@ -107,11 +105,6 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     refuse_odd_tensors(network, origin)
     refuse_odd_tensors({f"ema.shadow_params.{i}": value for i, value in enumerate(average or ())}, origin)
     return _Checkpoint(origin, network, {str(k): value for k, value in settings.items() if _plain(value)}, average)
-
-
-def _unwrapped(name: str) -> str:
-    """The name of a tensor without what wrappers of its module add."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _plain(value: object) -> bool:

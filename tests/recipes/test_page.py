@@ -186,6 +186,15 @@ def test_gaps_are_filled_and_nothing_else_is_changed(load: TableRequest, tmp_pat
         ask(whole, "fill", tmp_path)
 
 
+def test_ids_of_the_column_that_is_chosen_are_as_they_are_written(load: TableRequest, tmp_path: Path) -> None:
+    text = examples.load_table(ROWS).assign(region="007").to_csv(index=False)
+    dropped = tmp_path / "dropped.csv"
+    dropped.write_text(text)
+    for table in (TableRequest(None, pasted=text), TableRequest(dropped, dropped.name)):
+        made = ask(table, "anomalies", tmp_path)
+        assert pd.read_csv(made.download, dtype=str)["region"].unique().tolist() == ["007"]
+
+
 @pytest.mark.parametrize("task", ["fill", "anomalies"])
 def test_only_forecasts_need_a_horizon(load: TableRequest, tmp_path: Path, task: Task) -> None:
     """As where the field of steps to forecast is empty, or holds more than the page forecasts."""

@@ -183,3 +183,11 @@ def test_what_cannot_be_used_ends_with_one_clear_line(recipes, verb, arguments, 
     assert "Traceback" not in ran.said
     (line,) = [line for line in ran.said.splitlines() if line.startswith("error:")]
     assert message in line
+
+
+@pytest.mark.parametrize("verb", ["forecast", "impute"])
+def test_bounds_the_wrong_way_round_are_named_as_they_are_typed_before_the_work(recipes, verb):
+    ran = recipes.run(verb, "--minimum", "5", "--maximum", "3", "--output", f"bounds/{verb}", *SMALL[:2])
+    assert (ran.code, ran.out) == (1, "")
+    assert "error: --minimum=5.0, --maximum=3.0: the first is not to be above the second" in ran.err
+    assert not (recipes.folder / "bounds").exists()

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError
 from shared.files.checkpoint import open_checkpoint
 from shared.files.io import in_turn
-from tests.tsdiff.test_saved import ensemble_of, random_predictor
+from tests.tsdiff.test_saved import ensemble_of, pool_of, random_predictor
 from tsdiff import Sampling, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.model.model import FORMAT, VERSION
@@ -99,3 +100,24 @@ def test_an_ensemble_whose_member_is_missing_names_it(tmp_path: Path):
     (tmp_path / "1").rename(tmp_path / "one")
     with pytest.raises(CheckpointError, match="an ensemble of 2 members and lacks the folder of 1; copy it again"):
         EnsemblePredictor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [ensemble_of, pool_of])
+def test_members_of_a_larger_one_that_nothing_replaces_go_with_it(kind: Callable[..., Any], tmp_path: Path):
+    """Nothing read them; files and folders of others stay."""
+    one = random_predictor(0)
+    for place, make in enumerate([kind, ensemble_of, lambda first, *_: first, lambda first, *_: first.model]):
+        folder = tmp_path / str(place)
+        kind(one, random_predictor(1), random_predictor(2)).serialize(folder)
+        (folder / "1" / "notes.txt").write_text("kept")
+        one.serialize(folder / "3")
+        made = make(one, random_predictor(1)) if place < 2 else make(one)
+        made.save_pretrained(folder)
+        held = {part.name: sorted(file.name for file in part.iterdir()) for part in folder.iterdir() if part.is_dir()}
+        whole = held["3"]
+        assert whole == ["config.json", "gluonts-config.json", "model.safetensors", "predictor.json", "sampling.json"]
+        if place < 2:
+            assert held == {"0": whole, "1": sorted([*whole, "notes.txt"]), "3": whole}
+            assert repr(Predictor.deserialize(folder)) == repr(made)
+        else:
+            assert held == {"1": ["notes.txt"], "3": whole}

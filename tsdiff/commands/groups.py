@@ -166,7 +166,7 @@ class Draws(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Values:
+class Values(Options):
     """Values"""
 
     counts: Annotated[
@@ -191,6 +191,10 @@ class Values:
     ] = None
     minimum: Annotated[Finite | None, Option(help="No sample below it.")] = None
     maximum: Annotated[Finite | None, Option(help="No sample above it: 100 for percentages, a capacity.")] = None
+
+    def _related(self) -> None:
+        if self.minimum is not None and self.maximum is not None:
+            self._require(self.minimum <= self.maximum, "minimum maximum", "the first is not to be above the second")
 
     @property
     def limits(self) -> dict[str, Any]:

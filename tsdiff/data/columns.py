@@ -55,10 +55,18 @@ def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
     Raises:
         DataError: two have the same name.
     """
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(column_of(frame, name).dtype)]
+    numeric = [name for name in columns if holds_numbers(column_of(frame, name))]
     if not numeric and len(columns) == 1 and _mostly_digits(frame[columns[0]]):
         return columns[0]
     return numeric[0] if len(numeric) == 1 else None
+
+
+def holds_numbers(column: pd.Series) -> bool:
+    """Whether a column is of numbers, be it as decimal.Decimal, which databases give."""
+    kinds = pd.api.types
+    return kinds.is_numeric_dtype(column.dtype) or (
+        kinds.is_object_dtype(column.dtype) and kinds.infer_dtype(column, skipna=True) == "decimal"
+    )
 
 
 def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]) -> str | None:
@@ -71,7 +79,8 @@ def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]
     if len(texts) != 1:
         return None
     names = frame[texts[0]]
-    apart = not pd.DataFrame({"name": names.to_numpy(), "time": times.to_numpy()}).duplicated().any()
+    written = names.astype(str).to_numpy()  # lists, say, cannot be compared as they are
+    apart = not pd.DataFrame({"name": written, "time": times.to_numpy()}).duplicated().any()
     return texts[0] if apart and names.notna().all() else None
 
 

@@ -31,11 +31,11 @@ from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
 from tsdiff.data.layouts import own_name, resampled, was_wide, with_levels
 from tsdiff.data.origin import Origin, Zone
+from tsdiff.data.repeated import check_unique
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
 from tsdiff.data.statics import StaticColumns
 from tsdiff.data.tables import UNREADABLE, read_arrow, read_csv, read_parquet
 from tsdiff.data.timestamps import (
-    check_unique,
     grid_positions,
     parse_timestamps,
     stamp_side,
@@ -46,11 +46,12 @@ from tsdiff.data.timestamps import (
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather", ".arrow")
 
 
-def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+def load_table(path: str | os.PathLike[str], item_id: str | None = None) -> pd.DataFrame:
     """Read a table from a .csv, .tsv (also .gz), .parquet, .feather or .arrow (Arrow IPC, file or stream) file.
 
     Args:
         path: The file.
+        item_id: The column of ids where it has no usual name; in CSV ids stay as they are written, such as 007.
 
     Returns:
         The table, with at least one row.
@@ -66,7 +67,7 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     if not os.path.isfile(path):  # False for what no file system takes as a name
         raise DataError(f"{path}: no such file; check the path")
     try:
-        frame = _read(path, name)
+        frame = _read(path, name, ITEM_NAMES if item_id is None else (*ITEM_NAMES, item_id))
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path}: the file is empty; it needs a header line and rows") from error
     except DiffusionError:
@@ -78,10 +79,10 @@ def load_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     return frame
 
 
-def _read(path: Path, name: str) -> pd.DataFrame:
+def _read(path: Path, name: str, ids: Collection[str]) -> pd.DataFrame:
     if name.endswith(".parquet"):
         return read_parquet(path)
-    return read_arrow(path) if name.endswith((".feather", ".arrow")) else read_csv(path)
+    return read_arrow(path) if name.endswith((".feather", ".arrow")) else read_csv(path, ids)
 
 
 def series_from_frame(

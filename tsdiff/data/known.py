@@ -314,7 +314,10 @@ def _known(frame: pd.DataFrame, names: Names, item: str | None, columns: Sequenc
     if item is not None:
         if item not in frame.columns:
             raise DataError(f"future_df has no column {item!r} of ids, which df has; repeat its rows for each id")
-        made[item] = frame[item].to_numpy() if frame[item].dtype.kind in "iuf" else frame[item].astype(str).to_numpy()
+        ids = frame[item]
+        if isinstance(ids.dtype, pd.CategoricalDtype):
+            ids = pd.Series(np.asarray(ids))  # of numbers or texts
+        made[item] = ids.to_numpy() if ids.dtype.kind in "iuf" else ids.astype(str).to_numpy()
     made[str(time)] = times.array
     return made
 

@@ -14,6 +14,7 @@ from tsdiff.data.columns import (
     TARGET_NAMES,
     TIMESTAMP_NAMES,
     column_of,
+    holds_numbers,
     ids_of,
     numbers_of,
     refuse_list,
@@ -24,6 +25,8 @@ from tsdiff.data.timestamps import looks_dated
 _WIDE, _LEVELS = "wide, by", "levels"
 """In a table's `attrs`, for messages: the column of times of the wide one that it was, None for an index; the columns
 that were levels of its index."""
+_NAMELESS = "Unnamed: 0"
+"""What pandas calls a first column without a name."""
 Layout = Literal["auto", "long", "wide"]
 """One row for each value ("long"), one row for each time and one column for each series ("wide"), or whichever fits."""
 
@@ -40,8 +43,11 @@ def looks_wide(frame: pd.DataFrame, target: str, item_id: str | None, timestamp:
         _, name = times_of(frame, timestamp)
     except DataError:
         return False
-    others = [column for column in frame.columns if column != name]
-    return bool(others) and all(map(pd.api.types.is_numeric_dtype, frame[others].dtypes))
+    others = [place for place, column in enumerate(frame.columns) if column != name]
+    kinds = frame.dtypes.tolist()
+    return bool(others) and all(
+        pd.api.types.is_numeric_dtype(kinds[place]) or holds_numbers(frame.iloc[:, place]) for place in others
+    )
 
 
 def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.DataFrame:
@@ -77,6 +83,14 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     made = pd.concat(parts, ignore_index=True)
     made.attrs[_WIDE] = name if name in frame.columns else None
     return made
+
+
+def row_numbers(frame: pd.DataFrame) -> list[str]:
+    """The first column of a wide table where it has no name and numbers the rows, as pandas writes an index to CSV."""
+    first = frame.iloc[:, :1]
+    if first.shape[1] and first.columns[0] == _NAMELESS and pd.api.types.is_integer_dtype(first.dtypes.iloc[0]):
+        return [_NAMELESS] if first.iloc[:, 0].is_monotonic_increasing and first.iloc[:, 0].is_unique else []
+    return []
 
 
 def was_wide(frame: pd.DataFrame) -> bool:

@@ -20,7 +20,7 @@ from tsdiff.data.columns import time_name
 from tsdiff.data.folders import FolderData, load_folder
 from tsdiff.data.frames import SUFFIXES, load_table, series_from_frame
 from tsdiff.data.frequency import normalise_freq, quiet
-from tsdiff.data.layouts import Layout, long_from_wide, looks_wide, with_levels
+from tsdiff.data.layouts import Layout, long_from_wide, looks_wide, row_numbers, with_levels
 from tsdiff.data.series import SeriesSet, series_from_gluonts
 
 Source = str | os.PathLike[str] | pd.DataFrame | Iterable[Mapping[str, Any]]
@@ -81,7 +81,7 @@ def load_dataset(
             if found is None:
                 raise DataError(f"{source} has no test part; take part='train' and split it (`tsdiff.data.split`)")
             return _checked_freq(found, freq, min_length, str(source))
-        source = load_table(path)
+        source = load_table(path, item_id)
     if not isinstance(source, pd.DataFrame):
         return series_from_gluonts(source, freq, min_length=min_length)
     source = with_levels(source, item_id, timestamp)
@@ -93,8 +93,12 @@ def load_dataset(
             raise ConfigError(
                 "a wide table has series as columns: item_id, target lists, dynamic and static need layout='long'"
             )
+        numbering = row_numbers(source)
+        source = source.drop(columns=numbering)
         made = series_from_frame(long_from_wide(source, timestamp), item_id="item_id", freq=freq, min_length=min_length)
-        return replace(made, origin=replace(made.origin, timestamp=time_name(source, timestamp)))
+        said = [f"the first column, {name!r}, numbers the rows, and is no series; it is left out" for name in numbering]
+        origin = replace(made.origin, timestamp=time_name(source, timestamp))
+        return replace(made, notes=[*said, *made.notes], origin=origin)
     return series_from_frame(
         source,
         target=target,

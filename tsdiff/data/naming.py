@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
-
-from tsdiff.data.columns import ITEM_NAMES
 
 _NO_WORD = re.compile(r"[\W\d_]*")
 """Numbers, dates and marks."""
 
 
-def naming_columns(frame: pd.DataFrame) -> list[int]:
+def naming_columns(frame: pd.DataFrame, ids: Collection[str]) -> list[int]:
     """Places of columns that may have been written otherwise than pandas read them.
 
-    These are columns of words of which some were taken for missing, and ids by their usual names that were taken for
-    numbers.
+    These are columns of words of which some were taken for missing, and ids that were taken for numbers.
     """
-    return [place for place in range(frame.shape[1]) if _may_differ(frame.iloc[:, place])]
+    return [place for place in range(frame.shape[1]) if _may_differ(frame.iloc[:, place], ids)]
 
 
-def _may_differ(column: pd.Series) -> bool:
+def _may_differ(column: pd.Series, ids: Collection[str]) -> bool:
     present = column.dropna()
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return column.name in ITEM_NAMES and len(present) == len(column)
+        return column.name in ids and len(present) == len(column)
     return 0 < len(present) < len(column) and not _NO_WORD.fullmatch(str(present.iloc[0]))
 
 

@@ -12,7 +12,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -39,6 +39,8 @@ LONGEST_LINE = 64 << 20
 HEAD_LINES = 20
 """First lines of a CSV table by which its separator is found."""
 _SEPARATORS = (b",", b";", b"\t", b"|")
+_SAID = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([,;\t|])"?\s*', re.IGNORECASE)
+"""A first line by which spreadsheets are told the separator."""
 _DATE, _NUMBER, _SHOWN = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"), re.compile(r"\s*[+-]?\d+([.,]\d+)*\s*"), 3
 _SPACES, _UNITS = " \u00a0\u202f", "%$€£¥"
 _POINTS, _COMMAS = (
@@ -73,12 +75,16 @@ def allowance(path: Path) -> int:
     return int(given)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, ids: Collection[str] = ITEM_NAMES) -> pd.DataFrame:
     """A table from a .csv or .tsv file, packed (.gz) or not.
 
     Columns may be separated by semicolons, tabs or bars instead of commas; then numbers may have decimal commas. They
     may have marks between thousands, and a percent or currency sign if all of a column do: "1,200", "12 %"; numbers in
     parentheses are negative. Text is UTF-8 or as spreadsheets write it, UTF-16 or Windows-1252.
+
+    Args:
+        path: the file.
+        ids: columns of ids; numbers among them that may be written otherwise, such as 007, stay as they are.
 
     Raises:
         DataError: it unpacks to too much, or has too many columns or too long texts.
@@ -92,14 +98,15 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} has a first line of more than {_LONGEST_HEAD} bytes; it is no table")
     if packed:
         _check_unpacked(path)
-    _check_columns(path, 1 + first.count(separator(lines).encode()))
+    header = lines[1] if _SAID.fullmatch(first) else first
+    _check_columns(path, 1 + header.count(separator(lines).encode()))
     encoding = _encoding(b"".join(lines))
     try:
-        frame = parsed_csv(path, lines, encoding)
+        frame = parsed_csv(path, lines, encoding, ids)
     except UnicodeDecodeError:
         if encoding != "utf-8":
             raise
-        frame = parsed_csv(path, lines, "cp1252")
+        frame = parsed_csv(path, lines, "cp1252", ids)
     return _with_short_texts(path, frame)
 
 
@@ -114,19 +121,24 @@ def _encoding(head: bytes) -> str:
     return "utf-16-le" if little > big else "utf-16-be"
 
 
-def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8") -> pd.DataFrame:
+def parsed_csv(
+    source: Path | TextIO, head: Sequence[bytes], encoding: str = "utf-8", ids: Collection[str] = ITEM_NAMES
+) -> pd.DataFrame:
     """A table from CSV of any separator, with decimal commas where that is none, and numbers as people write them.
 
     Args:
         source: a file, packed or not, or a text, which is read from its beginning.
         head: its first lines, by which the separator is found.
         encoding: of a file.
+        ids: columns of ids; numbers among them that may be written otherwise, such as 007, stay as they are.
 
     Raises:
         UnicodeDecodeError, ValueError, …: as `pandas.read_csv`.
     """
-    between = separator(head)
-    frame = pd.read_csv(source, sep=between, encoding=encoding, float_precision="round_trip")
+    said = _SAID.fullmatch(head[0]) if head else None
+    between = said[1].decode() if said else separator(head)
+    layout: dict[str, Any] = {"sep": between, "encoding": encoding, "skiprows": int(said is not None)}
+    frame = pd.read_csv(source, float_precision="round_trip", **layout)
     names = [str(name) for name in frame.columns]
     if any(map(_DATE.match, names)) and all(_DATE.match(name) or _NUMBER.fullmatch(name) for name in names):
         tell(
@@ -140,11 +152,12 @@ def parsed_csv(source: Path | TextIO, head: Sequence[bytes], encoding: str = "ut
     def texts(places: list[int], dtype: Any = str, **options: Any) -> pd.DataFrame:
         if not isinstance(source, Path):
             source.seek(0)
-        return pd.read_csv(source, sep=between, encoding=encoding, usecols=places, dtype=dtype, **options)
+        return pd.read_csv(source, usecols=places, dtype=dtype, **layout, **options)
 
-    if naming := naming_columns(made):
+    plain = [name for name in ids if name in made and made[name].dtype == frame[name].dtype]  # others were told
+    if naming := naming_columns(made, plain):
         made = as_written(made, naming, texts(naming, "category", keep_default_na=False))
-    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place)]
+    doubtful = [place for place in range(len(names)) if _maybe_thousands(frame, place, ids)]
     return made if between == "," or not doubtful else _with_thousands(frame, made, texts(doubtful))
 
 
@@ -161,10 +174,10 @@ def _outside_quotes(line: bytes, mark: bytes) -> int:
     return sum(part.count(mark) for part in line.split(b'"')[::2])
 
 
-def _maybe_thousands(frame: pd.DataFrame, place: int) -> bool:
+def _maybe_thousands(frame: pd.DataFrame, place: int, ids: Collection[str]) -> bool:
     """Whether all numbers of a column may have been written by `_BY_POINTS`, as 1.000, which was taken for 1."""
     column = frame.iloc[:, place].dropna()
-    if frame.columns[place] in ITEM_NAMES or not pd.api.types.is_float_dtype(column.dtype) or column.empty:
+    if frame.columns[place] in ids or not pd.api.types.is_float_dtype(column.dtype) or column.empty:
         return False
     size = column.abs()
     written = size.between(1, 1000, inclusive="left") & ((1000 * size).round() / 1000 == size)

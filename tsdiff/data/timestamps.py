@@ -219,22 +219,6 @@ def _day_first(values: pd.Series, name: str) -> bool:
     )
 
 
-def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) -> None:
-    """Raise DataError if sorted `stamps` repeat; `single` says that the table was taken as one series."""
-    repeated = stamps.duplicated()
-    if repeated.any():
-        hint = "or, if another column tells series apart, too, join it to the ids"
-        if single:
-            hint = (
-                "or, if the table holds several series, name the column that tells them apart (item_id, of frames "
-                "id_column, on the command line --id); join several such columns into one"
-            )
-        raise DataError(
-            f"series {item!r} has timestamp {zone.told(stamps[int(repeated.argmax())])} more than once; aggregate such "
-            f"rows first, {hint}"
-        )
-
-
 def grid_positions(
     stamps: pd.DatetimeIndex, freq: str, item: str, zone: Zone, resampled: Callable[[str], str]
 ) -> tuple[np.ndarray, pd.Period]:

@@ -72,7 +72,7 @@ def split(
         DataError: No series is long enough.
     """
     step = prediction_length if stride is None else stride
-    checked(Count, prediction_length=prediction_length, windows=test_windows, stride=step)
+    checked(Count, prediction_length=prediction_length, test_windows=test_windows, stride=step)
     checked(Natural, validation_windows=validation_windows)
     for_test = span(prediction_length, test_windows, step)
     for_all = for_test + (span(prediction_length, validation_windows, step) if validation_windows else 0)

@@ -244,7 +244,7 @@ def _name(forecast: Forecast, label: Entry) -> str:
 
 def dress(axes: Axes, title: str) -> None:
     """The look of a panel, and its title."""
-    short = title if len(title) <= 40 else f"{title[:39]}…"
+    short = title if len(title) <= 40 else f"{title[:22]}…{title[-17:]}"  # ids may differ at their ends alone
     axes.set_title(short, loc="left", fontsize=10.5, color=ACTUAL, parse_math=False)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from shared.files.checkpoint import WEIGHTS
 from shared.files.documents import read_json
 from shared.files.io import write_json
 from shared.files.settings import dataclass_from
-from tsdiff.model.beside import AUTO, ENSEMBLE, HORIZON, KIND, SAMPLING
+from tsdiff.model.beside import AUTO, ENSEMBLE, HORIZON, KIND, SAMPLING, parts_of
 from tsdiff.model.model import TSDiff
 from tsdiff.sampling.settings import Sampling
 
@@ -50,7 +51,7 @@ def write_settings(folder: Path, sampling: Sampling, prediction_length: int, mod
 def replacing(folder: Path, own: str = WEIGHTS) -> AbstractContextManager[Path]:
     """Yield an empty folder, to write a forecaster in, of which `own` is the file that tells of it; at the end it takes
     the place of the one in `folder`, of whatever kind: see `shared.files.checkpoint.replacing`."""
-    return checkpoint.replacing(folder, own, _SEVERAL)
+    return checkpoint.replacing(folder, own, _SEVERAL, partial(parts_of, folder))
 
 
 def refuse_several(folder: Path) -> None:

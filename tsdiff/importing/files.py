@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shared.errors import CheckpointError, ConfigError
 from shared.files.documents import read_yaml_file
-from shared.files.pickles import Reference, load_pickle, refuse_odd_tensors
+from shared.files.pickles import Reference, load_pickle, refuse_odd_tensors, unwrapped
 
 _RESULTS = {"config", "version", "metrics"}
 # Known by name in every format of torch's files, other functions in today's only.
@@ -30,7 +30,8 @@ _Reader.add_multi_constructor("tag:yaml.org,2002:python/name:", lambda loader, s
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state dict, the backbone's part without its prefix, and the hyperparameters, by torch's restricted reader.
+    """The state dict, without prefixes of the backbone and of wrappers, and the hyperparameters, by torch's restricted
+    reader.
 
     Hyperparameters that are functions, such as the schedule, become their names.
     """
@@ -43,7 +44,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointError(f"{path}: {', '.join(others[:5])} are not tensors; save the module's state_dict() alone")
-    state = {str(k).removeprefix("backbone."): v for k, v in content.items()}
+    state = {unwrapped(str(k)).removeprefix("backbone."): v for k, v in content.items()}
     refuse_odd_tensors(state, path)
     return state, {str(name): _named(value) for name, value in hyper.items()}
 

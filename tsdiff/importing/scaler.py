@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from shared.errors import CheckpointError, ConfigError
@@ -58,6 +59,9 @@ def _numbers(buffers: Mapping[str, Tensor], origin: str) -> dict[str, Any]:
     missing = [name for name in _BUFFERS if name not in buffers]
     if missing:
         raise CheckpointError(f"{origin} does not fit the published layout: missing key {missing[0]!r}")
+    least = buffers["scaler.minimum_scale"]
+    if least.dtype == torch.float16 and not least.any():  # in half precision 1e-10 is 0
+        buffers = {**buffers, "scaler.minimum_scale": torch.full_like(least, Scaler.minimum_scale, dtype=torch.float32)}
     for name, value in buffers.items():
         if value.numel() != 1 or not value.is_floating_point():
             raise CheckpointError(f"{origin}: {name!r} is {value.dtype} of shape {tuple(value.shape)}, not one number")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +352,8 @@ class TSDiff(ShortName, nn.Module):
         there, whose sampling and horizon go with its model; `TSDiffPredictor.serialize` writes these, too."""
         folder = Path(path)
         others = [name for name in beside.ALL if (folder / name).exists()]
-        with replacing(folder, others=others) if others else nullcontext(folder) as made:
+        parts = partial(beside.parts_of, folder)
+        with replacing(folder, others=others, parts=parts) if others else nullcontext(folder) as made:
             save_checkpoint(made, FORMAT, VERSION, asdict(self.config), self.state_dict())
 
     @classmethod

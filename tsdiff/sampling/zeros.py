@@ -31,6 +31,9 @@ _CHANCE, _STAYS = 1e-3, 0.5
 """A run that was less likely than this is a change for good; and the least chance that a run goes on, so that one below
 ten steps, such as holidays, never is."""
 
+_WHOLE = 2.0**52
+"""All floats from it on are whole, and tell nothing."""
+
 
 @dataclass(frozen=True)
 class Support:
@@ -38,7 +41,7 @@ class Support:
 
     Attributes:
         nonnegative: none that was observed is below 0.
-        counts: besides, all are whole numbers.
+        counts: besides, all are whole numbers, below those that floats have no halves between.
         zeros: share of zeros among them.
     """
 
@@ -52,7 +55,8 @@ class Support:
         seen = values[np.isfinite(values)]
         if not seen.size or (seen < 0).any():
             return cls(False, False, 0.0)
-        return cls(True, bool((seen == np.rint(seen)).all()), float((seen == 0).mean()))
+        whole = seen.max() < _WHOLE and (seen == np.rint(seen)).all()
+        return cls(True, bool(whole), float((seen == 0).mean()))
 
 
 @dataclass(frozen=True)

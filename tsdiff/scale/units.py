@@ -137,7 +137,7 @@ class Tables:
         if self.names.id_column is None or self.names.target is None:
             raise DataError(
                 f"{self.address} has no column that names the series (item_id or unique_id); say which does by "
-                "id_column=…"
+                "id_column=…, on the command line --id"
             )
         beside = {*named, *_of_folders(self._files)}
         self.unused = tuple(name for name in frame.columns if name not in beside and not re.fullmatch(_INDEX, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,30 @@ def test_covariates_of_entries_are_checked(fields, message):
     entry = {"item_id": "x", "start": pd.Period("2024-01-01", "h"), "target": np.ones(5), **fields}
     with pytest.raises(DataError, match=f"'x'.*{message}"):
         series_from_gluonts([entry])
+
+
+def test_a_first_column_that_numbers_the_rows_is_no_series(tmp_path: Path):
+    """As of `frame.to_csv` with its index; it was forecast, too."""
+    frame = pd.DataFrame({"date": DAYS, "sold": np.arange(len(DAYS)) % 7 + 0.5})
+    frame.to_csv(tmp_path / "a.csv")
+    found = load_dataset(tmp_path / "a.csv")
+    assert [entry["item_id"] for entry in found] == ["sold"]
+    assert any("'Unnamed: 0', numbers the rows" in note for note in found.notes)
+    frame.assign(date=DAYS[::-1].astype(str)).set_axis(frame.index[::-1] * 3).to_csv(tmp_path / "b.csv")
+    assert {entry["item_id"] for entry in load_dataset(tmp_path / "b.csv")} == {"Unnamed: 0", "sold"}, "it may be one"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_decimals_as_databases_give_them_are_numbers(tmp_path: Path, several: bool):
+    values = np.arange(len(DAYS)) % 7 + 0.25
+    frame = pd.DataFrame({"day": DAYS, "sold": [Decimal(str(value)) for value in values]})
+    frame.loc[3, "sold"] = None
+    if several:
+        frame["lost"] = frame["sold"]
+    frame.to_parquet(tmp_path / "a.parquet")
+    values[3] = np.nan
+    for source in (frame, tmp_path / "a.parquet"):
+        found = load_dataset(source)
+        assert sorted(entry["item_id"] for entry in found) == ["lost", "sold"][1 - several :]
+        for entry in found:
+            np.testing.assert_array_equal(entry["target"], values)

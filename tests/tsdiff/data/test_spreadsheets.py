@@ -66,6 +66,14 @@ def test_commas_separate_where_both_lines_have_as_many(tmp_path: Path) -> None:
     assert (entry["item_id"], entry["target"].tolist()) == ("net, in euros", [1.5, 2.0, -3.25])
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "\ufeffSEP=;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_may_tell_the_separator(tmp_path: Path, first: str, end: str) -> None:
+    text = end.join([first, "shop;date;net, in euros", *(f"007;{day:%Y-%m-%d};1,5" for day in DAYS), ""])
+    (entry,) = load_dataset(written(tmp_path / "a.csv", text), item_id="shop")
+    assert (entry["item_id"], entry["target"].tolist()) == ("007", [1.5] * len(DAYS))
+
+
 def test_texts_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
     frame = load_table(written(tmp_path / "a.csv", "id;note;x\n1,2,3;3;1.234\n4;5,5;2,5\n"))
     assert frame["id"].tolist() == ["1,2,3", "4"]
@@ -290,6 +298,13 @@ def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> No
     assert {entry["item_id"] for entry in load_dataset(path)} == set(ids)
     made = TSDiffPredictor.from_pretrained("default").predict_df(load_table(path), prediction_length=1, num_samples=2)
     assert set(made["item_id"]) == set(ids)
+
+
+@pytest.mark.parametrize("ids", [("007", "010"), ("1.10", "2.20"), ("7", "07")])
+def test_ids_of_a_column_that_is_named_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
+    path = written(tmp_path / "a.csv", tall(ids, "shop"))
+    assert {entry["item_id"] for entry in load_dataset(path, item_id="shop")} == set(ids)
+    assert set(load_table(path, "shop")["shop"]) == set(ids)
 
 
 def test_ids_that_are_numbers_stay_numbers(tmp_path: Path) -> None:

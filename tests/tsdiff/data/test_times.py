@@ -200,3 +200,25 @@ def test_weeks_of_iso_8601_are_dates():
     odd = pd.DataFrame({"timestamp": ["2021-W52", "2021-W53", "2022-W01"], "target": 1.0})
     with pytest.raises(DataError, match="'2021-W53' is no week of its year"):
         series_from_frame(odd)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Atlantic/Azores"])
+@pytest.mark.parametrize("freq", ["h", "30min"])
+def test_the_hour_that_clocks_have_twice_is_told_as_such(zone, freq):
+    times = pd.date_range("2022-10-01", "2023-12-01", freq=freq, tz=zone)
+    twice = times[times.tz_localize(None).duplicated()][0].tz_localize(None)
+    frame = pd.DataFrame({"timestamp": times.tz_localize(None), "target": 1.0})
+    with pytest.raises(DataError, match=rf"{twice} more than once.*clocks.*as in {twice}\+02:00 and {twice}\+01:00"):
+        series_from_frame(frame)
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [["2024-01-03 14:00"], ["2024-01-03 02:00", "2024-01-05 02:00"], ["2024-01-03 02:00"] * 2, ["2024-01-03"]],
+)
+def test_other_times_that_repeat_are_no_matter_of_clocks(repeated):
+    freq = "D" if len(repeated[0]) == 10 else "h"
+    times = pd.date_range("2024-01-01", "2024-01-09", freq=freq).append(pd.DatetimeIndex(repeated))
+    with pytest.raises(DataError, match="more than once") as told:
+        series_from_frame(pd.DataFrame({"timestamp": times, "target": 1.0}))
+    assert "clocks" not in str(told.value)

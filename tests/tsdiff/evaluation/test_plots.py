@@ -55,6 +55,17 @@ def test_every_number_of_panels_gives_a_whole_picture(tmp_path, count):
     assert [file.name for file in path.parent.iterdir()] == ["fan.png"]
 
 
+def test_long_names_that_differ_at_their_ends_alone_are_told_apart(tmp_path):
+    forecasts, pairs = make_windows(2)
+    for place, (forecast, pair) in enumerate(zip(forecasts, pairs, strict=True)):
+        forecast.item_id = pair[1]["item_id"] = f"shops/north/{'x' * 40}/till {place}"
+    plot_forecasts(forecasts, pairs, tmp_path / "fan.svg")
+    first, second = titles(tmp_path / "fan.svg")
+    assert first.startswith("shops/north/x")
+    assert (first[-8:], second[-8:]) == ("x/till 0", "x/till 1")
+    assert len(first) == 40
+
+
 def test_panels_are_spread_over_the_series(tmp_path):
     plot_forecasts(*make_windows(9, windows=2), tmp_path / "fan.svg", max_panels=3)
     assert titles(tmp_path / "fan.svg") == ["s0", "s4", "s8"]

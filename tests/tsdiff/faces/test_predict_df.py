@@ -68,6 +68,16 @@ def test_ids_are_found_where_one_column_of_texts_tells_series_apart(default: TSD
     assert sum("told apart" in str(one.message) for one in said) == 1
 
 
+def test_ids_that_are_lists_tell_series_apart(default: TSDiffPredictor):
+    """They cannot be compared as they are."""
+    frame = long().rename(columns={"item_id": "shop"})
+    ids = frame["shop"].map(lambda name: [name, 1])
+    with pytest.warns(Note, match="told apart by the column 'shop'"):
+        found = default.predict_df(frame.assign(shop=ids), prediction_length=7, num_samples=3)
+    named = default.predict_df(frame, prediction_length=7, num_samples=3, id_column="shop")
+    assert found["shop"].tolist() == [[name, 1] for name in named["shop"]]
+
+
 @pytest.mark.parametrize(
     ("names", "options"),
     [

@@ -144,6 +144,17 @@ def test_a_future_of_strangers_or_of_another_kind_is_told(default):
             default.predict_df(past, given, **options)
 
 
+@pytest.mark.parametrize("codes", [{"a": 1, "b": 10}, {"a": "one", "b": "two"}])
+def test_ids_may_be_categories_in_one_frame_alone(default, codes):
+    past, future, _ = promoted()
+    past, future = (frame.assign(item_id=frame["item_id"].map(codes)) for frame in (past, future))
+    wanted = silent(default.predict_df, past, future, prediction_length=10)
+    one = silent(default.predict_df, past, future.astype({"item_id": "category"}), prediction_length=10)
+    pd.testing.assert_frame_equal(one, wanted)
+    two = silent(default.predict_df, past.astype({"item_id": "category"}), future, prediction_length=10)
+    pd.testing.assert_frame_equal(two.assign(item_id=two["item_id"].astype(wanted["item_id"].dtype)), wanted)
+
+
 def test_the_past_may_be_repeated_in_the_future_frame(default):
     past, future, _ = promoted()
     whole = pd.concat([past.drop(columns="target"), future])

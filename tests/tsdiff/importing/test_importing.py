@@ -86,6 +86,27 @@ def test_save_and_load_give_the_same(saved: Callable[[Any], Path], tmp_path: Pat
     assert torch.equal(noise(again), noise(model))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("place", ["", "backbone."])
+def test_names_of_wrapped_modules_are_those_within(saved: Callable[[Any], Path], prefix: str, place: str) -> None:
+    """DataParallel and torch.compile put them there, around the module or its backbone."""
+    state = published_state()
+    expected = noise(import_checkpoint(saved(state), CONFIG))
+    wrapped = {place + prefix + k.removeprefix(place) if k.startswith(place) else k: v for k, v in state.items()}
+    assert torch.equal(noise(import_checkpoint(saved(wrapped), CONFIG)), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_read(saved: Callable[[Any], Path], dtype: torch.dtype) -> None:
+    """In float16 the smallest scale, 1e-10, is 0."""
+    half = {name: value.to(dtype) if value.is_floating_point() else value for name, value in published_state().items()}
+    model = import_checkpoint(saved(half), CONFIG)
+    assert model.config.minimum_scale == pytest.approx(1e-10, rel=0.01)
+    rounded = {name: value.float() if value.is_floating_point() else value for name, value in half.items()}
+    rounded["scaler.minimum_scale"] = torch.tensor(1e-10)
+    assert torch.equal(noise(model), noise(import_checkpoint(saved(rounded), CONFIG)))
+
+
 def test_settings_from_yaml_and_from_lightning(saved: Callable[[Any], Path], tmp_path: Path) -> None:
     expected = noise(import_checkpoint(saved(published_state()), CONFIG))
     lines = [f"{name}: {str(value).lower() if isinstance(value, bool) else value}" for name, value in CONFIG.items()]

@@ -18,6 +18,9 @@ from tsdiff.sampling.zeros import Support, _present, within, within_gaps
         ([-1, 2], False, False),
         ([np.nan], False, False),
         ([np.inf, 3], True, True),
+        ([0, 2.0**52 - 1], True, True),
+        ([0, 2.0**52], True, False),  # such floats have no halves
+        ([1e20, 3e20], True, False),
     ],
 )
 def test_what_a_series_takes_is_read_from_it(values, nonnegative, counts):

@@ -377,7 +377,7 @@ def test_data_that_cannot_be_is_told(default: TSDiffPredictor, tmp_path: Path):
     with pytest.raises(DataError, match="cannot be read"):
         forecast("spark://cluster/x", tmp_path / "out")
     nameless = write(tmp_path / "nameless", {"a": frame(1).drop(columns="item_id")})
-    with pytest.raises(DataError, match="no column that names the series"):
+    with pytest.raises(DataError, match=r"no column that names the series.*id_column=…, on the command line --id"):
         forecast(nameless, tmp_path / "out")
     both = write(tmp_path / "both", {"a": frame(2), "b": frame(2, first=1)})
     with pytest.raises(DataError, match=r"'s001' is in a\.parquet and in b\.parquet"):

@@ -123,6 +123,28 @@ def test_what_has_happened_again_and_again_is_usual() -> None:
     assert score[:3].min() > score[20:].max() + 1
 
 
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("since", [0, 240])
+def test_office_hours_are_usual_though_they_are_less_than_half_of_a_day(spread: float, since: int) -> None:
+    """They were kept from all forecasts, those of a machine too that is idle at first, and had top scores for good."""
+    hours = np.arange(24 * 35)
+    on = (hours >= since) & (hours % 24 >= 8) & (hours % 24 < 18)
+    score = scored(100 + 30 * on + spread * np.random.default_rng(0).normal(size=len(hours)), HOURS)
+    late = np.median(score[since + 24 * 21 :].reshape(-1, 24), axis=0)
+    assert late.max() < 2
+    if since:
+        assert np.median(score[since + 8 : since + 18]) > 2 > late.max(), "the first day of them is not"
+
+
+def test_spikes_of_other_sizes_a_season_apart_spoil_nothing() -> None:
+    values = noise() + 5 * np.sin(2 * np.pi * np.arange(400) / 24)
+    clean = scored(values, HOURS)
+    values[[276, 300]] += [25, 10]
+    found = scored(values, HOURS)
+    assert np.argsort(-np.nan_to_num(found))[:2].tolist() == [276, 300]
+    assert np.abs(found[301:] - clean[301:]).max() < 0.3
+
+
 def test_a_level_that_stays_is_found_and_then_taken_as_the_series_own() -> None:
     values = noise()
     values[260:] += 12

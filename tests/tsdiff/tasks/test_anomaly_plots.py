@@ -39,6 +39,17 @@ def test_the_picture_shades_what_is_above_the_threshold_and_what_was_injected(tm
     assert pixels["known"][1] > pixels["none"][1] + 5000
 
 
+@pytest.mark.parametrize(("limit", "peak", "shown"), [(0.0, 7.0, "4"), (0.1, 0.9, "0.8"), (2.0, 50.0, "10")])
+def test_scores_are_seen_however_small_the_threshold_is(tmp_path: Path, limit: float, peak: float, shown: str) -> None:
+    """The axis of a constant series, whose threshold is 0, ended at 6e-06."""
+    one = scored("a", peak)
+    one.score[one.score == 0.2] = limit / 5
+    plot_anomalies([one], Thresholds(0.99, limit, {}), tmp_path / "a.svg")
+    ticks = [line.strip()[5:-4] for line in (tmp_path / "a.svg").read_text().splitlines() if "<!-- " in line]
+    assert shown in ticks
+    assert "40" not in ticks, "one peak does not hide the rest"
+
+
 @pytest.mark.slow
 def test_the_most_anomalous_series_are_drawn_and_any_shape_will_do(tmp_path: Path) -> None:
     several = SeriesScores("m", pd.Period("2024-01", freq="M"), np.zeros((2, 30)), np.linspace(0, 9, 30))

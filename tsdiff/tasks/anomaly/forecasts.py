@@ -205,13 +205,29 @@ def rolling_forecasts(
         with np.errstate(over="ignore", invalid="ignore"):
             off = values[ahead] - made[0, ahead]
             made[2, ahead], made[3, ahead], far = news(off, made[1, ahead], lasting, settings.outlying, after_gap)
-            told[ahead][far | (np.abs(off) > settings.outlying * made[1, ahead])] = np.nan
+            away = far | (np.abs(off) > settings.outlying * made[1, ahead])
+        told[ahead][away] = np.nan
+        _tell_recurring(told, values, first + np.flatnonzero(away), off[away], seasons)
         lately = slice(max(0, end - settings.steps), end)
         known, kept = ~np.isnan(values[lately]), ~np.isnan(told[lately])
         if 2 * kept.sum() < known.sum():
             told[lately] = values[lately]
         seen = int(np.searchsorted(places, end))
     return made
+
+
+def _tell_recurring(
+    told: np.ndarray, values: np.ndarray, places: np.ndarray, off: np.ndarray, seasons: Seasons
+) -> None:
+    """Put back values far off their forecasts that a season before foretells at least twice as well, and those with
+    them: office hours, say, are less than half of a day, and would be kept from all forecasts for good."""
+    for season in (one for one in seasons if one > 1):
+        later = places >= season
+        at, before = places[later], places[later] - season
+        with np.errstate(over="ignore", invalid="ignore"):
+            again = 2 * np.abs(values[at] - values[before]) <= np.abs(off[later])
+        for back in (at[again], before[again]):
+            told[back] = values[back]
 
 
 def _reach(season: int, steps: int, seen: int) -> int:

@@ -18,6 +18,8 @@ from tsdiff.tasks.anomaly.scores import SeriesScores, Thresholds, stretches
 from tsdiff.tasks.anomaly.thresholds import checked_thresholds, listed_scores
 
 _FLAG, _TRUTH = "#d1495b", "#edae49"
+_LEAST_CUT = 5.0
+"""Nats: scores up to it, of one in a hundred, are never cut."""
 
 
 def plot_anomalies(
@@ -98,10 +100,11 @@ def _panel(
 
 def _score_limits(score: np.ndarray, limit: float) -> tuple[float, float]:
     """From the least to the largest score, cut at six times the threshold's height, so that one peak does not hide the
-    rest."""
+    rest; but not below a few nats, for a threshold may be next to nothing."""
     low, high = float(np.nanmin(score)), float(np.nanmax(score))
-    reach = max(limit - low, 1e-6)
-    return low - 0.1 * reach, min(max(high, limit), low + 6 * reach) + 0.2 * reach
+    top = min(max(high, limit), low + max(6 * (limit - low), _LEAST_CUT))
+    reach = max(limit - low, 0.1 * (top - low), 1e-6)
+    return low - 0.1 * reach, top + 0.2 * reach
 
 
 def _shade(axes: Axes, times: pd.DatetimeIndex, flags: np.ndarray, color: str, alpha: float, name: str) -> None:
