@@ -25,11 +25,12 @@ from speech.commands.options import Enhance
 from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.rehearsal import rehearse
 from speech.commands.tables import write_tables
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
 from speech.inference.plan import Existing, Plan, like_results, plan_folder, refuse_unnamed, target_of
 from speech.inference.segments import frame_grid
+from speech.loading import load_model
 from speech.model.model import SpeechModel
 
 _SHOWN = 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 from shared.console.command import show, status
 from shared.errors import ConfigError
 from speech.commands.options import Export
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
+from speech.loading import load_model
 from speech.model.export import EXPORTED
 
 

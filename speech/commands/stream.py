@@ -25,9 +25,10 @@ from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
 from speech.commands.pipes import told_as_output
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.live import DryWet, pump
 from speech.inference.streaming import Stream
+from speech.loading import load_model
 
 _KEY = " "
 

@@ -308,7 +308,8 @@ class TSDiff(ShortName, nn.Module):
             return self(x, t, anchor, **told, **read)
 
         given: dict[str, Any] = {"schedule": times, "generator": list(generators), **options}
-        start = self.sde.prior_sample(shape if anchor is None else anchor, list(generators), device=self.device)
+        kind = next(self.parameters()).dtype  # which torch's default need not be
+        start = self.sde.prior_sample(shape if anchor is None else anchor, list(generators), kind, self.device)
         if temperature != 1:
             start = torch.lerp(torch.zeros_like(start) if anchor is None else anchor, start, temperature)
         memory = read.get("memory")
