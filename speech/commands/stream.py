@@ -111,7 +111,7 @@ def _stream(options: Options, rate: int, channels: int) -> tuple[Stream, DryWet]
         options.steps,
         device=None if options.device == "auto" else compute_device(options.device),
         seed=options.seed,
-        upper_band=options.upper_band or model.config.sampling.upper_band or "follow",  # type: ignore[arg-type]
+        upper_band=options.upper_band or model.config.sampling.upper_band or "follow",
     )
     stream = enhancer.stream(rate, channels=channels, runtime=options.runtime)
     return stream, DryWet(stream, options.wet)
