@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from shared.console.command import claim_output, fail, given, note, prepare, show
+from shared.console.command import claim_output, fail, given, note, prepare, show, stopped_in_order
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from speech.audio.arrays import told_replaced
@@ -79,7 +79,7 @@ class _Job:
 def main(options: Enhance) -> None:
     """Enhance a file, or all files of a folder."""
     prepare(options.threads)
-    with _job(options) as job:
+    with stopped_in_order(), _job(options) as job:
         _run(options, job)
 
 
