@@ -185,7 +185,7 @@ class Export:
 
     model: Annotated[str, Argument(metavar="MODEL", help="Bundled name, folder (./NAME) or hub id.")]
     target: Annotated[
-        Path | None,
+        str | None,  # a Path would lose the slash of a folder
         Argument(metavar="OUT.onnx", help="Left out, network.onnx in the model's folder, where streams look for it."),
     ] = None
 
