@@ -11,8 +11,9 @@ import torch
 
 from shared.sde import SBVESDE
 from speech.audio.files import read_audio
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.companion import Quality
+from speech.loading import load_model
 from speech.model.backbones import LightConfig
 from speech.model.config import Parameterisation, SamplingConfig, SpeechConfig
 from speech.model.frontend import FrontEndConfig

@@ -1,4 +1,4 @@
-"""Where tensors are computed, in which precision, and by which process."""
+"""Where tensors are computed, and by which process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import torch
-from torch import nn
 
 from shared.errors import ConfigError, first_line
 
@@ -29,23 +28,6 @@ def compute_device(name: str | torch.device) -> torch.device:
         reason = first_line(error).partition(". ")[0]
         raise ConfigError(f"device {str(name)!r} cannot be used here ({reason}); use cpu") from error
     return device
-
-
-def check_precision(model: nn.Module | None = None) -> None:
-    """See that tensors, and the weights of a model, are made of the numbers that models here compute with.
-
-    Raises:
-        ConfigError: `torch.set_default_dtype` chose others, or the model was converted.
-    """
-    chosen = torch.get_default_dtype()
-    if chosen != torch.float32:
-        raise ConfigError(
-            f"torch.set_default_dtype({chosen}) is in force: models compute in float32; set torch.float32 around them "
-            "(samplers and likelihoods of the core go by the dtype of what they are given)"
-        )
-    weights = (value.dtype for value in model.parameters() if value.is_floating_point()) if model else iter(())
-    if (other := next((dtype for dtype in weights if dtype != torch.float32), None)) is not None:
-        raise ConfigError(f"a model with weights in {other}: it computes in float32; give model.float()")
 
 
 def first_process() -> bool:

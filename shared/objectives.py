@@ -19,7 +19,7 @@ from torch import Tensor
 
 from shared.checks import Chance, Checked, Finite, Positive, checked
 from shared.coupling import Coupling, coupled
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.predictions import Denoiser, PathPoint
 from shared.random import device_of
 from shared.sde.base import SDE, residual
@@ -169,6 +169,22 @@ Terms = Callable[[Tensor], Tensor]
 """From x̂_0 (batch, ...) to what it costs besides, (batch,)."""
 
 
+def check_data(x0: Tensor, **beside: Tensor | None) -> None:
+    """See that data (batch, ...) can be trained on, and that what is given beside them by name is shaped like them.
+
+    Raises:
+        DataError: they cannot, or it is not; torch would broadcast it.
+    """
+    if not isinstance(x0, Tensor) or not (x0.is_floating_point() or x0.is_complex()):
+        kind = x0.dtype if isinstance(x0, Tensor) else type(x0).__name__
+        raise DataError(f"x0 of {kind}: need a tensor of real or complex numbers, as x0.float() is one")
+    if x0.ndim == 0 or x0.numel() == 0:
+        raise DataError(f"x0 of shape {tuple(x0.shape)}: need (batch, ...), one item or more")
+    for name, value in beside.items():
+        if value is not None and value.shape != x0.shape:
+            raise DataError(f"{name} of shape {tuple(value.shape)}: need that of x0, {tuple(x0.shape)}")
+
+
 @dataclass(frozen=True)
 class DiffusionLoss(Checked):
     """E_t E_ε w(t)·|x̂_0 − x_0|², estimated on a batch.
@@ -224,7 +240,9 @@ class DiffusionLoss(Checked):
 
         Raises:
             ConfigError: the network gives what is not shaped like its state.
+            DataError: no items, whole numbers, or an anchor or noise of another shape.
         """
+        check_data(x0, y=y, noise=noise)
         t = self._times(denoiser, x0.shape[0], generator).to(x0.device)
         noise = self.noise_for(denoiser, x0, y, generator, noise)
         x = denoiser.sde.perturb(x0, t, noise, y)

@@ -33,6 +33,7 @@ from speech.inference.plausible import doubts
 from speech.inference.sampling import only_call, sampling_times
 from speech.inference.segments import Advance, Tally, frame_grid
 from speech.inference.streaming import Stream
+from speech.loading import load_model
 from speech.model.config import SamplerSetting, SamplingConfig
 from speech.model.corrector import is_pc
 from speech.model.export import export_onnx
@@ -139,19 +140,11 @@ class Enhancer:
         if on_cpu:
             keep_large_blocks()
         companion = companion_of(self.model, self.sampling) if self.quality == "best" else None
-        self.engine = Engine(
-            self.model,
-            self.sampling,
-            seed=seed,
-            draws=draws,
-            mix=mix,
-            windows=windows,
-            batch_size=self.batch_size,
-            upper_band=upper_band,
-            rate=rate,
-            keep_music=keep_music,
-            companion=companion,
-        )
+        both = {"draws": draws, "mix": mix, "upper_band": upper_band, "rate": rate, "keep_music": keep_music}
+        engine: dict[str, Any] = {"windows": windows, "batch_size": self.batch_size, "companion": companion, **both}
+        self.engine = Engine(self.model, self.sampling, seed=seed, **engine)
+        lengths = {"window_seconds": window_seconds, "overlap_seconds": overlap_seconds, "batch_size": batch_size}
+        self._settings: dict[str, Any] = {"sampling": self.sampling, "quality": quality, **lengths, **both}
         self.rate, self.keep_music = rate, keep_music
         self.upper_band = self.engine.upper_band
         self.nfe = 0
@@ -175,6 +168,7 @@ class Enhancer:
         device: torch.device | str | None = None,
         custom: Sequence[type] = (),
         quality: Quality = "standard",
+        **settings: Any,
     ) -> Enhancer:
         """An enhancer with the model in a folder, of a bundled name, of a hub id, or of a published `.ckpt`.
 
@@ -183,13 +177,22 @@ class Enhancer:
             device: where to run; None: on a GPU where there is one.
             custom: see `SpeechModel.from_pretrained`.
             quality: "best" averages it with its companion.
+            settings: others that `Enhancer` takes, such as rate=48000.
 
         Raises:
             CheckpointError: no such model, or it cannot be read.
-            ConfigError: "best" of a model without a companion.
+            ConfigError: "best" of a model without a companion; see also `Enhancer`.
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(load_model(path_or_name, custom), device=device, quality=quality)
+        return cls(load_model(path_or_name, custom), device=device, quality=quality, **settings)
+
+    def to(self, device: torch.device | str) -> Enhancer:
+        """The enhancer on another device: "cpu", "cuda", "cuda:1" or "auto". Its model is moved there, not copied.
+
+        Raises:
+            ConfigError: there is no such device.
+        """
+        return type(self)(self.model, device=device, seed=self.seed, **self._settings)
 
     @property
     def sample_rate(self) -> int:
@@ -383,16 +386,3 @@ class Enhancer:
         return export_onnx(
             self.model, path, only_call(self.model.sde, self.sampling, self.model.config.frontend.frequencies)
         )
-
-
-def load_model(path_or_name: str | os.PathLike[str] = "default", custom: Sequence[type] = ()) -> SpeechModel:
-    """The model in a folder, of a bundled name, of a hub id, or of a published `.ckpt`.
-
-    Raises:
-        CheckpointError: no such model, or it cannot be read.
-    """
-    if str(path_or_name).endswith(".ckpt"):
-        from speech.importing import import_checkpoint
-
-        return import_checkpoint(path_or_name)
-    return SpeechModel.from_pretrained(path_or_name, custom)

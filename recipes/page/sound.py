@@ -16,8 +16,9 @@ from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import checked_goal
 from speech.audio.plots import picture_files
 from speech.audio.writing import create_audio
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
+from speech.loading import load_model
 from speech.model.model import SpeechModel
 
 from .limits import Limits, check_size

@@ -12,14 +12,15 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import MISSING, dataclass, fields
 from functools import reduce
 from importlib import import_module
 from operator import or_
 from pathlib import Path
-from types import UnionType
+from threading import current_thread, main_thread
+from types import FrameType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -204,6 +205,26 @@ def interrupted(stop: KeyboardInterrupt) -> typer.Exit:
     """The end of a training that was stopped, which is said: as the shell has it of the signal, 130 or 143."""
     note("interrupted; the same command goes on from here")
     return typer.Exit(128 + next(iter(stop.args), signal.SIGINT))
+
+
+@contextmanager
+def stopped_in_order() -> Iterator[None]:
+    """A request to end (SIGTERM) ends the block as Ctrl-C does: what is not finished is removed; the status is 143."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # another one ends it at once
+        raise KeyboardInterrupt(number)
+
+    heard = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if heard:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise typer.Exit(128 + next(iter(stopped.args), signal.SIGINT)) from None
+    finally:
+        if heard:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def status(text: str) -> AbstractContextManager[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
-from shared.checks import Checked, Count, Duration, Several
+from shared.checks import Checked, Count, Positive, Several
 
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 """`--device`."""
@@ -30,9 +32,19 @@ Hardware = Annotated[
 class Options(Checked):
     """Base of the options of a verb, frozen dataclasses; a message names an option as it is typed."""
 
-    @staticmethod
-    def _spoken(name: str) -> str:
-        return f"--{name.replace('_', '-')}"
+    @classmethod
+    def _spoken(cls, name: str) -> str:
+        typed = _typed(cls)  # type: ignore[arg-type]
+        return typed.get(name) or f"--{name.replace('_', '-')}"
+
+
+@cache
+def _typed(options: type) -> dict[str, str]:
+    """How options are typed that are not by their field's name, which typer keeps as their default."""
+    hints = get_type_hints(options, include_extras=True).items()
+    marks = ((name, mark) for name, hint in hints for mark in get_args(hint)[1:])
+    words = {name: mark.default for name, mark in marks if isinstance(mark, OptionInfo)}
+    return {name: word.partition("/")[0] for name, word in words.items() if isinstance(word, str)}
 
 
 def settings_option(such_as: str, otherwise: str) -> Any:
@@ -42,7 +54,7 @@ def settings_option(such_as: str, otherwise: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class Measures(Options):
     """The measures"""
 
     measures: Annotated[
@@ -60,4 +72,4 @@ class Measures:
     probes: Annotated[Several, typer.Option(help="Random directions of each window or recording.")] = 4
     method: Annotated[str, typer.Option(help="Sampler whose few steps are compared with many.")] = "ode2"
     fine: Annotated[Count, typer.Option(help="How many are many.")] = 200
-    seconds: Annotated[Duration, typer.Option(help="After which no further measurement begins.")] = 60.0
+    seconds: Annotated[Positive, typer.Option(help="After which no further measurement begins.")] = 60.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
 
-from shared.console.command import given, note, show
+from shared.checks import checked
+from shared.console.command import note, show
 from shared.console.options import Measures
 from shared.console.tables import rich_table
 from shared.diagnostics.report import Diagnosis, DiagnosisSettings
@@ -17,7 +19,13 @@ def settings_of(options: Measures, seed: int) -> DiagnosisSettings:
     Raises:
         ConfigError: one is out of its range.
     """
-    lists = {name: tuple(value) for name, value in given(measures=options.measures, noise=options.noise).items()}
+    kinds = get_type_hints(DiagnosisSettings, include_extras=True)
+    checked(kinds["method"], **{"--method": options.method})
+    lists = {
+        name: checked(kinds[name], **{option: tuple(value)})
+        for name, option, value in (("measures", "--measure", options.measures), ("noise", "--noise", options.noise))
+        if value is not None
+    }
     return DiagnosisSettings(
         probes=options.probes, method=options.method, fine=options.fine, seconds=options.seconds, seed=seed, **lists
     )

@@ -27,6 +27,7 @@ from shared.files.documents import parse_json, read_json
 from shared.files.io import atomic_path, in_turn, temporary_path, write_json
 from shared.files.settings import dataclass_from
 from shared.optional import needed
+from shared.precision import single
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """Name of a model's configuration in its folder."""
@@ -282,7 +283,7 @@ def built(build: Callable[[], M], shapes: Mapping[str, Sequence[int]], origin: s
         CheckpointError: `build` fails, or the module is too large.
     """
     try:
-        with Budget(list(shapes.values()), origin):
+        with Budget(list(shapes.values()), origin), single():
             return build()
     except CheckpointError:
         raise

@@ -48,11 +48,11 @@ def write_onnx(
         The file's path.
 
     Raises:
-        DataError: the path is that of a folder.
+        DataError: the path is that of a folder, or ends with a slash as one.
         MissingPackageError: onnx or onnxscript is not installed.
     """
-    path = Path(path)
-    if os.path.isdir(path):
+    as_folder, path = os.fspath(path).endswith(("/", os.sep)), Path(path)
+    if as_folder or os.path.isdir(path):
         raise DataError(f"{path} is a folder; name the file in it, {path / 'network.onnx'}")
     for module in ("onnx", "onnxscript"):
         needed(module, "onnx", "an export to ONNX")

@@ -25,7 +25,7 @@ from shared.checks import Chance, Checked, Level, Share
 from shared.errors import ConfigError
 from shared.flow_maps.jumps import Jump, Times, along, share
 from shared.kinds import OneOf
-from shared.objectives import DiffusionLoss, TimeSampler
+from shared.objectives import DiffusionLoss, TimeSampler, check_data
 from shared.predictions import Denoiser
 from shared.samplers.schedules import inside_start
 from shared.sde.base import SDE, expand
@@ -243,9 +243,11 @@ class MapLoss:
 
         Raises:
             ConfigError: the network takes no second time.
+            DataError: as `DiffusionLoss`.
         """
         if not denoiser.is_map:
             raise ConfigError(NO_SPAN)
+        check_data(x0, y=y, noise=more.get("noise"))
         batch, noise, terms = len(x0), more.get("noise"), more.get("terms")
         first = batch - self.objective.jumps(batch, generator)
         losses = []

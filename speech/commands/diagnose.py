@@ -15,8 +15,8 @@ from speech.audio.search import find_audio
 from speech.commands.common import shared_speech
 from speech.commands.options import Diagnose
 from speech.data.clips import read_mono
-from speech.enhancer import load_model
 from speech.inference.diagnosis import Recording, diagnose_model
+from speech.loading import load_model
 from speech.metrics.evaluation import name_of
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from shared.console.command import claim_output, fail, given, note, prepare, show
+from shared.console.command import claim_output, fail, given, note, prepare, show, stopped_in_order
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
 from speech.audio.arrays import told_replaced
@@ -25,11 +25,12 @@ from speech.commands.options import Enhance
 from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.rehearsal import rehearse
 from speech.commands.tables import write_tables
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
 from speech.inference.plan import Existing, Plan, like_results, plan_folder, refuse_unnamed, target_of
 from speech.inference.segments import frame_grid
+from speech.loading import load_model
 from speech.model.model import SpeechModel
 
 _SHOWN = 20
@@ -78,7 +79,7 @@ class _Job:
 def main(options: Enhance) -> None:
     """Enhance a file, or all files of a folder."""
     prepare(options.threads)
-    with _job(options) as job:
+    with stopped_in_order(), _job(options) as job:
         _run(options, job)
 
 

@@ -109,7 +109,8 @@ def _refuse_inside(output: Path, *folders: Path | None) -> None:
 
 
 def _enhance(noisy: Path, target: Path, options: Evaluate, where: Where | None) -> FolderReport:
-    from speech.enhancer import Enhancer, load_model
+    from speech.enhancer import Enhancer
+    from speech.loading import load_model
 
     model, device = options.model or "default", compute_device(options.device)
     settings: dict[str, Any] = {"sampler": options.sampler, "steps": options.steps, "seed": options.seed}

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from annotated_types import Ge, Le
 from typer import Argument, Option
 
-from shared.console.options import Changes, Device, Hardware, Measures, Output, Retrain, settings_option
+from shared.checks import Chance, Count, NonNegative, Positive, Share
+from shared.console.options import Changes, Device, Hardware, Measures, Options, Output, Retrain, settings_option
 from shared.scale.options import ScaleOut, Together
 
 Threads = Annotated[int | None, Option(help="CPU threads; left out, as many as torch sees fit.", min=1)]
 UpperBand = Annotated[
-    str | None,
+    Literal["follow", "enhance", "drop", "extend"] | None,
     Option(
         help="Above the model's band: follow (kept, with a gain like its own), enhance (a gain for each band), drop "
         "(left out) or extend (kept, and what is missing added) [the model's own, else follow]."
@@ -27,7 +29,7 @@ Quality = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Options):
     """The machine"""
 
     device: Device = "auto"
@@ -49,7 +51,9 @@ class Model(Machine):
             "heun, map (of flow maps); left out, the model's own.",
         ),
     ] = None
-    steps: Annotated[int | None, Option(help="Steps of the sampler; left out, the model's own.")] = None
+    steps: Annotated[int | None, Ge(1), Le(10_000), Option(help="Steps of the sampler; left out, the model's own.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +79,17 @@ class Enhance(ScaleOut, Model):
     ] = None
     quality: Quality = "standard"
     start: Annotated[
-        float | None, Option("--reverse-starting-point", help="Time in (0, 1] to start from; below 1 is faster.")
+        Share | None, Option("--reverse-starting-point", help="Time in (0, 1] to start from; below 1 is faster.")
     ] = None
     suppression: Annotated[
-        float | None, Option(help="Power of the gains: 1 as estimated, above 1 stronger [the model's own].")
+        NonNegative | None, Option(help="Power of the gains: 1 as estimated, above 1 stronger [the model's own].")
     ] = None
     attenuation_limit: Annotated[
-        float | None,
+        Positive | None,
         Option(help="dB below the recording that nothing falls further than; 100 is none [the model's own]."),
     ] = None
-    draws: Annotated[int, Option(help="Results to average.")] = 1
-    mix: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
+    draws: Annotated[Count, Option(help="Results to average.")] = 1
+    mix: Annotated[Chance, Option(help="Share of the enhanced signal; the rest is the noisy one.")] = 1.0
     rate: Annotated[
         int | None, Option(help="Hz of the result, such as 48000 [that of IN].", min=1000, max=1_000_000)
     ] = None
@@ -106,10 +110,11 @@ class Enhance(ScaleOut, Model):
         bool, Option("--picture", help="Draw spectrograms before and after, whole; beside OUT, or in --output.")
     ] = False
     precision: Annotated[
-        str | None, Option(help="float32 or bfloat16, which is faster and coarser [the model's own].")
+        Literal["float32", "bfloat16"] | None,
+        Option(help="bfloat16 is faster and coarser [the model's own]."),
     ] = None
     window: Annotated[float, Option(help="Seconds of a recording that are enhanced at once.")] = 16.0
-    batch_size: Annotated[int | None, Option(help="Windows at a time [1 on a CPU, 4 on a GPU].")] = None
+    batch_size: Annotated[Count | None, Option(help="Windows at a time [1 on a CPU, 4 on a GPU].")] = None
     workers: Annotated[
         int | None,
         Option(
@@ -118,8 +123,10 @@ class Enhance(ScaleOut, Model):
             min=1,
         ),
     ] = None
-    raw_rate: Annotated[int | None, Option(help="Rate in Hz of .raw files (bare samples).")] = None
-    raw_channels: Annotated[int, Option(help="Channels of .raw files.")] = 1
+    raw_rate: Annotated[
+        int | None, Option(help="Rate in Hz of .raw files (bare samples).", min=1000, max=1_000_000)
+    ] = None
+    raw_channels: Annotated[Count, Option(help="Channels of .raw files.")] = 1
     raw_subtype: Annotated[str, Option(help="FLOAT, PCM_16, … of .raw files.")] = "FLOAT"
     output: Annotated[
         Path | None,
@@ -178,7 +185,7 @@ class Export:
 
     model: Annotated[str, Argument(metavar="MODEL", help="Bundled name, folder (./NAME) or hub id.")]
     target: Annotated[
-        Path | None,
+        str | None,  # a Path would lose the slash of a folder
         Argument(metavar="OUT.onnx", help="Left out, network.onnx in the model's folder, where streams look for it."),
     ] = None
 
@@ -242,7 +249,7 @@ class Diagnose(Machine, Measures):
         str | None, Option(help="Model: bundled name, folder (./NAME), hub id, or a published .ckpt [default].")
     ] = None
     files: Annotated[int, Option(help="Files to look at, at most.", min=1)] = 4
-    length: Annotated[float, Option(help="Seconds of each, from its middle; the shortest file's at most.")] = 0.5
+    length: Annotated[Positive, Option(help="Seconds of each, from its middle; the shortest file's at most.")] = 0.5
     output: Output = Path("runs/diagnose_speech")
 
 

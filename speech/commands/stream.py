@@ -25,9 +25,10 @@ from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
 from speech.commands.pipes import told_as_output
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.live import DryWet, pump
 from speech.inference.streaming import Stream
+from speech.loading import load_model
 
 _KEY = " "
 
@@ -110,7 +111,7 @@ def _stream(options: Options, rate: int, channels: int) -> tuple[Stream, DryWet]
         options.steps,
         device=None if options.device == "auto" else compute_device(options.device),
         seed=options.seed,
-        upper_band=options.upper_band or model.config.sampling.upper_band or "follow",  # type: ignore[arg-type]
+        upper_band=options.upper_band or model.config.sampling.upper_band or "follow",
     )
     stream = enhancer.stream(rate, channels=channels, runtime=options.runtime)
     return stream, DryWet(stream, options.wet)

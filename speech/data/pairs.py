@@ -14,10 +14,11 @@ import numpy as np
 import soundfile
 import torch
 
+from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from shared.training.batches import Batch
 from speech.audio.coding import AudioInfo
-from speech.audio.files import audio_info
+from speech.audio.files import audio_info, open_audio
 from speech.audio.paths import sound_path, without_snr
 from speech.data.clips import Waveform, audio_files, read_mono, tell_narrow
 
@@ -25,6 +26,9 @@ Split = Literal["train", "valid", "test", "all"]
 FolderLayout = Literal["auto", "voicebank", "split", "reverb", "ears", "flat"]
 
 VOICEBANK_VALIDATION_SPEAKERS = ("p226", "p287")
+
+_AT_ONCE = 4096
+"""Samples that are looked at for sound at a time; the first few mostly have some."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ class PairSource:
 
     Crops are read from disk: quick where the files have the sample rate asked for; others are decoded and resampled
     whole each time (`recipes/prepare_speech.py` resamples a set once). Files shorter than a crop are followed by
-    silence, in input and target alike.
+    silence, in input and target alike. Pairs whose noisy file is silent throughout are left out, which is said.
 
     Args:
         folder, split, layout: as for `find_pairs`.
@@ -173,7 +177,7 @@ class PairSource:
         contents: the pairs, with their lengths.
 
     Raises:
-        DataError: as `find_pairs`; a file cannot be read, or two of a pair differ in length.
+        DataError: as `find_pairs`; a file cannot be read, or two of a pair differ in length; or all are silent.
         ConfigError: a length or size is not positive.
     """
 
@@ -192,7 +196,7 @@ class PairSource:
             raise ConfigError(f"batch_size={batch_size}, seconds={seconds}: need a batch and a crop that are not empty")
         if weight not in ("length", "file"):
             raise ConfigError(f"weight={weight!r}: choose 'length' or 'file'")
-        self.pairs = find_pairs(folder, split, layout)
+        self.pairs = _with_sound(find_pairs(folder, split, layout))
         self.sample_rate, self.samples, self.batch_size = sample_rate, round(seconds * sample_rate), batch_size
         infos = [_checked(pair) for pair in self.pairs]
         tell_narrow([(pair.id, info.sample_rate) for pair, info in zip(self.pairs, infos, strict=True)], sample_rate)
@@ -228,6 +232,23 @@ def _crop(path: Path, sample_rate: int, length: int, place: float) -> Waveform:
         return np.pad(whole, (0, length - len(whole)))
     start = int(place * (len(whole) - length + 1))
     return whole[start : start + length]
+
+
+def _with_sound(found: list[Pair]) -> list[Pair]:
+    """The pairs without those of a noisy file that is silent, from which there is nothing to learn."""
+    heard = [pair for pair in found if _has_sound(pair.noisy)]
+    if not heard:
+        raise DataError(f"{found[0].noisy} is silent, and so is every other noisy file: copy or record them again")
+    if len(heard) < len(found):
+        one, left = next(pair.noisy for pair in found if pair not in heard), len(found) - len(heard)
+        tell(f"{left} of {len(found)} pairs are left out, {one} for one: their noisy files are silent")
+    return heard
+
+
+def _has_sound(path: Path) -> bool:
+    """Whether a sample is not 0; read no further than to the first."""
+    with open_audio(path) as reader:
+        return any(block.any() for block in reader.blocks(_AT_ONCE))
 
 
 def _checked(pair: Pair) -> AudioInfo:

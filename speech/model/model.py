@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shared.devices import check_precision
 from shared.files.checkpoint import CONFIG, WEIGHTS, open_checkpoint, replacing, resolve, save_checkpoint
+from shared.precision import check_default
 from shared.predictions import Denoiser
 from shared.sde import SDE
 from speech.model.config import FramePadding, SpeechConfig
@@ -45,7 +45,7 @@ class SpeechModel(nn.Module):
 
     def __init__(self, config: SpeechConfig, backbone: nn.Module | None = None):
         super().__init__()
-        check_precision()
+        check_default()
         self.config = config
         self.folder: Path | None = None
         self.custom: tuple[type, ...] = ()
@@ -161,7 +161,6 @@ class SpeechModel(nn.Module):
         Raises:
             CheckpointError: no such model, or its files are damaged or of another kind.
         """
-        check_precision()
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(SpeechConfig, custom)

@@ -17,10 +17,11 @@ from shared.scale.units import digest_of_folder, one_thread, reason
 from shared.version import __version__
 from speech.audio.coding import RawFormat, written_name
 from speech.audio.loudness import LoudnessGoal
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
 from speech.inference.plan import Existing, Plan
 from speech.inference.removed import Removed
+from speech.loading import load_model
 from speech.metrics.evaluation import Scoring, scored, unscored
 from speech.model.model import BUNDLED
 

@@ -26,7 +26,8 @@ from shared.training.batches import BatchSource
 from shared.training.module import DiffusionModule, check_hardware, fit
 from shared.training.monitoring import Checkup, LossHistory, Row, time_limit
 from speech import metrics
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
+from speech.loading import load_model
 from speech.model.backbones.light import LightBackbone
 from speech.model.config import SamplingConfig
 from speech.model.model import SpeechModel

@@ -10,6 +10,7 @@ import pickle
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,7 @@ REQUIRED = {
     "kernel": OrnsteinUhlenbeck(2.0),
     "process": GaussianProcess(OrnsteinUhlenbeck(2.0)),
     "known": 1,
+    "source": Path("noisy.wav"),
 }
 """What classes ask for without a default."""
 FAR = 10**6

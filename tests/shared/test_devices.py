@@ -1,18 +1,11 @@
-"""shared/devices.py: which of several processes this is, and whether they are those that are to train; precision."""
+"""shared/devices.py: which of several processes this is, and whether they are those that are to train."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
 
 from shared.devices import check_processes, compute_device, first_process, started_together
 from shared.errors import ConfigError
-from shared.samplers import sample
-from shared.sde import VPSDE
-from speech import Enhancer
-from tsdiff import TSDiffEstimator, TSDiffPredictor
 
 NAMES = ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR")
 
@@ -67,27 +60,3 @@ def test_several_machines_that_nothing_started(monkeypatch: pytest.MonkeyPatch) 
 def test_devices_that_cannot_compute_here(name: str) -> None:
     with pytest.raises(ConfigError, match=r"^device '.*' cannot be used here \(.{5,300}\); use cpu$"):
         compute_device(name)
-
-
-def test_models_say_that_they_compute_in_single_precision() -> None:
-    entry = {"start": pd.Period("2024-01-01", "h"), "target": np.sin(np.arange(100.0)) + 3}
-    predictor = TSDiffPredictor.from_pretrained("default").adapted("h", 4)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        for use in (
-            lambda: TSDiffPredictor.from_pretrained("default"),
-            lambda: Enhancer.from_pretrained("default"),
-            lambda: TSDiffEstimator("h", 4, 8).train([entry], progress=False),
-            lambda: list(predictor.predict([entry], num_samples=2)),
-        ):
-            with pytest.raises(ConfigError, match=r"set_default_dtype\(torch.float64\) is in force.*set torch.float32"):
-                use()
-        assert sample(lambda x, t: x / 2, VPSDE(), (2, 3), dtype=torch.float32).x.dtype == torch.float32
-    finally:
-        torch.set_default_dtype(before)
-    predictor.model.double()
-    with pytest.raises(ConfigError, match=r"weights in torch.float64: it computes in float32; give model.float\(\)"):
-        list(predictor.predict([entry], num_samples=2))
-    predictor.model.float()
-    assert len(list(predictor.predict([entry], num_samples=2))) == 1

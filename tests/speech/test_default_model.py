@@ -14,7 +14,7 @@ from speech import Enhancer
 from speech.audio.files import Audio, read_audio
 from speech.audio.resampling import resample
 from speech.audio.writing import write_audio
-from speech.enhancer import load_model
+from speech.loading import load_model
 from speech.metrics import si_sdr
 from speech.model.export import EXPORTED
 from speech.model.model import BUNDLED, SpeechModel
@@ -31,6 +31,14 @@ def test_it_loads_without_a_note(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Enhancer.from_pretrained(name, device="cpu")
+
+
+def test_it_enhances_alike_where_torch_makes_doubles_by_default(enhancer: Enhancer, double_by_default: None) -> None:
+    wave = np.random.default_rng(0).normal(size=8000).astype(np.float32) / 10
+    again = Enhancer.from_pretrained(enhancer.model.folder or "", device="cpu")
+    assert {weights.dtype for weights in again.model.parameters()} == {torch.float32}
+    for rate in (16000, 44100):
+        np.testing.assert_array_equal(again.enhance(wave, rate), enhancer.enhance(wave, rate))
 
 
 @pytest.mark.parametrize("name", ["default", "causal"])

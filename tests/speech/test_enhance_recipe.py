@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ from matplotlib.image import imread
 
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
+from tests.conftest import ROOT
 from tests.recipes.harness import Recipes
 from tests.speech.models import decibels, noise, tiny_model
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
@@ -286,3 +291,24 @@ def test_results_of_an_earlier_run_are_named_and_a_slash_makes_a_folder(recipes,
     done = enhance(recipes, tmp_path / "a.wav", f"{tmp_path}/three/")
     assert done.code == 0, done.said
     assert (tmp_path / "three/a.wav").is_file()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool) -> None:
+    write_audio(tmp_path / "in/a.wav", Audio(noise(1, 200 * 16000), 16000))
+    source, target = ("in", "out") if folder else ("in/a.wav", "out/a.wav")
+    command = [sys.executable, str(ROOT / "recipes/enhance.py"), source, target, "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        limit = time.monotonic() + 120
+        while not list((tmp_path / "out").glob(".unfinished-*")):
+            assert running.poll() is None, running.communicate()
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == 143, told
+    assert list((tmp_path / "out").iterdir()) == []
+    assert "Traceback" not in told

@@ -18,8 +18,9 @@ from shared.random import PlacedGenerator
 from speech.audio.arrays import AudioWarning
 from speech.audio.files import Audio, RawFormat, read_audio
 from speech.audio.writing import write_audio
-from speech.enhancer import Enhancer, load_model
+from speech.enhancer import Enhancer
 from speech.inference.sampling import sample_spectrogram
+from speech.loading import load_model
 from speech.model.config import SamplingConfig
 from speech.model.frontend import mirrored
 from tests.speech.models import decibels, gain_enhancer, noise, tiny_enhancer, tiny_model

@@ -62,6 +62,30 @@ def test_weights_in_another_precision_are_told(dtype):
         Enhancer(tiny_model().to(dtype))
 
 
+def test_a_model_by_name_takes_the_settings_of_an_enhancer(tmp_path):
+    tiny_model().save_pretrained(tmp_path / "model")
+    enhancer = Enhancer.from_pretrained(tmp_path / "model", device="cpu", rate=32000, mix=0.5)
+    assert (enhancer.rate, enhancer.mix) == (32000, 0.5)
+    assert enhancer.enhance(noise(1, 1600), 16000).shape == (1, 3200)
+    with pytest.raises(ConfigError, match="rate=10: need"):
+        Enhancer.from_pretrained(tmp_path / "model", device="cpu", rate=10)
+
+
+def test_on_another_device_it_enhances_as_it_was_set():
+    settings = {"draws": 2, "mix": 0.5, "rate": 32000, "upper_band": "drop", "batch_size": 3, "keep_music": True}
+    enhancer = Enhancer(tiny_model(), "sde1", 2, window_seconds=8.0, overlap_seconds=1.0, **settings)
+    enhancer.seed = 3
+    moved = enhancer.to("cpu")
+    assert moved is not enhancer
+    assert moved.model is enhancer.model
+    assert (moved.seed, moved.sampling) == (3, enhancer.sampling)
+    assert {name: getattr(moved, name) for name in settings} == settings
+    wave = noise(2, 8000)
+    np.testing.assert_array_equal(moved.enhance(wave, 16000), enhancer.enhance(wave, 16000))
+    with pytest.raises(ConfigError, match="device 'nowhere' cannot be used here"):
+        enhancer.to("nowhere")
+
+
 def test_settings_of_a_made_enhancer_are_not_changed_in_silence():
     enhancer = Enhancer(tiny_model())
     for name in ("mix", "draws", "sampling", "rate", "upper_band", "quality", "keep_music", "batch_size", "model"):

@@ -51,6 +51,17 @@ def test_it_loads_without_a_note() -> None:
         TSDiffPredictor.from_pretrained("default")
 
 
+def test_it_forecasts_alike_where_torch_makes_doubles_by_default(
+    default: TSDiffPredictor, double_by_default: None
+) -> None:
+    values = 2 + np.sin(np.arange(300) * 2 * np.pi / 24)
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=300, freq="h"), "y": values})
+    again = TSDiffPredictor.from_pretrained("default")
+    pd.testing.assert_frame_equal(
+        again.predict_df(frame, prediction_length=24), default.predict_df(frame, prediction_length=24)
+    )
+
+
 def test_it_is_bundled_small_and_has_a_card() -> None:
     model = TSDiff.from_pretrained("default")
     assert replace(model.config, sde=CONFIG.sde) == CONFIG

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from shared.checks import Count, checked
-from shared.devices import check_precision
 from shared.errors import ConfigError
 from shared.files.checkpoint import open_checkpoint, replacing, resolve, save_checkpoint
+from shared.precision import check_default
 from shared.predictions import Denoiser, PathPoint
 from shared.random import make_generator
 from shared.samplers import (
@@ -82,7 +82,7 @@ class TSDiff(ShortName, nn.Module):
 
     def __init__(self, config: TSDiffConfig, statistics: Statistics | None = None):
         super().__init__()
-        check_precision()
+        check_default()
         self.config = config
         self.sde: SDE = config.path
         self.denoiser = Denoiser(Network(config), self.sde, config.output)
@@ -311,7 +311,8 @@ class TSDiff(ShortName, nn.Module):
             return self(x, t, anchor, **told, **read)
 
         given: dict[str, Any] = {"schedule": times, "generator": list(generators), **options}
-        start = self.sde.prior_sample(shape if anchor is None else anchor, list(generators), device=self.device)
+        kind = next(self.parameters()).dtype  # which torch's default need not be
+        start = self.sde.prior_sample(shape if anchor is None else anchor, list(generators), kind, self.device)
         if temperature != 1:
             start = torch.lerp(torch.zeros_like(start) if anchor is None else anchor, start, temperature)
         memory = read.get("memory")
@@ -367,7 +368,6 @@ class TSDiff(ShortName, nn.Module):
         Raises:
             CheckpointError: there is none, or it is damaged, of another version, or does not fit.
         """
-        check_precision()
         folder = resolve(path_or_name, BUNDLED, FORMAT)
         saved = open_checkpoint(folder, FORMAT, VERSION)
         config = saved.settings(TSDiffConfig, custom)

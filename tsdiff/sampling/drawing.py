@@ -11,10 +11,10 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
-from shared.devices import check_precision
 from shared.errors import ConfigError, DataError
 from shared.guidance import Guidance
 from shared.noise import Noise
+from shared.precision import check_weights
 from shared.predictions import NO_MAP
 from shared.random import make_generator
 from shared.samplers.gaussian import knowing
@@ -100,7 +100,7 @@ def for_each_draw(
             in their place.
         ahead: whether the windows' last steps alone are drawn, as forecasts are.
     """
-    check_precision(model)
+    check_weights(model)
     together = max(1, batch_rows // num_draws)
     parts = []
     for first in range(0, len(places), together):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.precision import single
 from tsdiff.windows.anchors import ABOUT, AGO, EVIDENCE, LATE, Pool
 from tsdiff.windows.simple import CANDIDATES, HEARD
 
@@ -83,7 +84,7 @@ class Weighing(nn.Module):
             (batch, steps) each.
         """
         batch, steps, _ = forecasts.shape
-        who = torch.eye(CANDIDATES, device=forecasts.device)
+        who = torch.eye(CANDIDATES, dtype=forecasts.dtype, device=forecasts.device)
         first = who[:, :HEARD].expand(batch, -1, -1)
         still = torch.cat([first, evidence, torch.log(shares + 1e-3)[..., None] / 3], dim=-1)
         says = squashed(forecasts)[..., None]
@@ -133,7 +134,8 @@ def bundled_weighing() -> Weighing:
     """The weights that come with the package."""
     from safetensors.torch import load
 
-    network = Weighing()
+    with single():
+        network = Weighing()
     network.load_state_dict(load(files("tsdiff").joinpath("pretrained/weighing/model.safetensors").read_bytes()))
     return network.eval()
 

@@ -49,9 +49,9 @@ def test_an_export_gives_the_networks_numbers_and_beside_its_weights_does_not_ho
     assert sorted(path.name for path in weights.parent.iterdir()) == ["model.safetensors", "network.onnx"]
 
 
-@pytest.mark.parametrize("inside", ["", "own"])
+@pytest.mark.parametrize("inside", ["", "own", "own/", "not there/"])
 def test_a_folder_is_no_name_for_an_export(tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It became own.onnx beside the folder."""
+    """It became own.onnx beside the folder, or in place of one that was asked for by a slash."""
     (tmp_path / "own").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=rf"is a folder; name the file in it, {Path(inside) / 'network.onnx'}"):

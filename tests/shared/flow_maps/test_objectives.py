@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from shared.checks import checked
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.flow_maps import ConsistencyMap, LagrangianMap, MapLoss, MeanFlowMap, ShortcutMap
 from shared.flow_maps.jumps import Times, along, share
 from shared.flow_maps.objectives import FlowMapObjective, FlowMapSetting, joined
@@ -247,6 +248,23 @@ def test_jumps_lie_between_the_start_and_the_end() -> None:
     normal = LagrangianMap(times=TimeSampler("log_normal", mean=-0.4, std=1.0), start_share=0.0)
     t, r = normal.ends(FlowSDE(), 2000, make_generator("ends"))
     assert float(t.median()) < 0.65
+
+
+@pytest.mark.parametrize("loss", [DiffusionLoss(), MapLoss(DiffusionLoss(), LagrangianMap())])
+@pytest.mark.parametrize(
+    ("x0", "beside", "said"),
+    [
+        (torch.zeros(0, 3), {}, r"x0 of shape \(0, 3\): need \(batch, ...\), one item or more"),
+        (torch.zeros(()), {}, r"x0 of shape \(\): need"),
+        (torch.zeros(2, 3, dtype=torch.int64), {}, r"x0 of torch.int64: .*x0.float\(\)"),
+        (np.zeros((2, 3)), {}, "x0 of ndarray: need a tensor"),
+        (torch.zeros(2, 3), {"y": torch.zeros(3, 3)}, r"y of shape \(3, 3\): need that of x0, \(2, 3\)"),
+        (torch.zeros(2, 3), {"noise": torch.zeros(3)}, r"noise of shape \(3,\): need that of x0"),
+    ],
+)
+def test_what_is_no_batch_is_refused(loss: DiffusionLoss | MapLoss, x0: Any, beside: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        loss(exact_map(VPSDE()), x0, **beside)
 
 
 @pytest.mark.parametrize(

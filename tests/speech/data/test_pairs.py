@@ -144,6 +144,25 @@ def test_samples_that_are_not_finite_are_refused_in_crops_too(tmp_path: Path) ->
         PairSource(tmp_path, "all", seconds=0.1).batch(np.random.default_rng(0))
 
 
+def test_pairs_of_a_silent_noisy_file_are_left_out_and_told(tmp_path: Path) -> None:
+    clean, noisy = tmp_path / "clean", tmp_path / "noisy"
+    for name in ("a.wav", "b.wav", "c.wav"):
+        put_pair(clean, noisy, name)
+    put(noisy / "b.wav", np.zeros(2 * RATE))
+    late = np.zeros(2 * RATE)
+    late[-1] = 0.5
+    put(noisy / "c.wav", late)
+    put(clean / "c.wav", np.zeros(2 * RATE))  # noise alone may be learnt from
+    with pytest.warns(UserWarning, match=r"1 of 3 pairs are left out, .*noisy/b\.wav for one: .* are silent"):
+        source = PairSource(tmp_path, "test", batch_size=40)
+    assert [pair.id for pair in source.pairs] == ["a", "c"]
+    assert set(source.batch(np.random.default_rng(0)).ids) == {"a", "c"}
+    for name in ("a.wav", "c.wav"):
+        put(noisy / name, np.zeros(2 * RATE))
+    with pytest.raises(DataError, match=r"noisy/a\.wav is silent, and so is every other"):
+        PairSource(tmp_path, "test")
+
+
 def test_folders_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder"):
         find_pairs(tmp_path / "nowhere")
