@@ -263,8 +263,8 @@ def fit(
 
 @contextmanager
 def _changed_meanwhile(network: nn.Module, compiled: bool) -> Iterator[None]:
-    """Compile the network if wanted; at the end it is the plain one again, and Ctrl-C does what it did before."""
-    on_interrupt = signal.getsignal(signal.SIGINT)
+    """Compile the network if wanted; at the end it is the plain one again, and signals do what they did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if compiled:
         network.compile()
     try:
@@ -272,7 +272,9 @@ def _changed_meanwhile(network: nn.Module, compiled: bool) -> Iterator[None]:
     finally:
         network._compiled_call_impl = None  # what is used or saved afterwards is the plain network
         if in_main_thread():
-            signal.signal(signal.SIGINT, on_interrupt)
+            for number, handler in before.items():
+                if handler is not None:  # one that is not Python's
+                    signal.signal(number, handler)
 
 
 @contextmanager

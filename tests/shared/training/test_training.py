@@ -236,8 +236,10 @@ def test_a_source_that_cannot_be_sent_to_processes_that_start_afresh_is_refused(
     before = multiprocessing.get_start_method()
     request.addfinalizer(lambda: multiprocessing.set_start_method(before, force=True))
     multiprocessing.set_start_method("spawn", force=True)
+    signals = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(ConfigError, match=r"cannot be sent to them .*Here.*num_workers=0"):
         fit(make_module(num_workers=1), Here(), progress=False)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == signals
 
 
 @pytest.mark.slow
