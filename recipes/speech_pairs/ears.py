@@ -108,7 +108,7 @@ def prepare_ears_wham(
     settings = {"set": "ears-wham", "sample_rate": sample_rate, "seed": seed, "snr_db": SNR_DB}
     # names are numbers in the order of all recordings, so that one more would give its name to another's pair
     used = [*identities(sizes, ears), *identities(noises, wham)]
-    claim_pairs(output, settings, used if cuts is None else [*used, Path(cuts).read_text()])
+    claim_pairs(output, settings, used if cuts is None else [*used, Path(cuts).read_text(encoding="utf-8")])
 
     def make(item: _Recording) -> Iterator[Row]:
         return _mix(item, noises, output, sample_rate, seed)
