@@ -10,14 +10,20 @@ from shared.optional import install, is_there
 from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 
 
-def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], dict[str, str]]:
+def find_audio(source: Path, target: Path | None = None, *, follow: bool = False) -> tuple[list[Path], dict[str, str]]:
     """The audio files below `source`, in the order of their names, without those below `target`, if one is given.
 
     Hidden files and folders are not looked at.
 
+    Args:
+        source: a folder.
+        target: a folder.
+        follow: look into links to folders, too, into each folder once, and into none that `source` lies in.
+
     Returns:
-        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are links
-        to folders, folders that may not be read and, without the extra "media", recordings that only FFmpeg reads.
+        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are folders
+        that may not be read, links to folders unless they are followed and, without the extra "media", recordings that
+        only FFmpeg reads.
 
     Raises:
         DataError: `source` is no folder, holds no audio that can be read, or is `target`.
@@ -29,7 +35,8 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
     if target is not None and target.exists() and os.path.samefile(source, target):
         raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")
     found, passed = list[Path](), dict[str, str]()
-    inside = None if target is None else target.resolve()
+    inside, root = None if target is None else target.resolve(), source.resolve()
+    seen = {root}
 
     def pass_over(path: Path, why: str) -> None:
         passed[path.relative_to(source).as_posix()] = why
@@ -37,13 +44,24 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
     def unreadable(error: OSError) -> None:
         pass_over(Path(error.filename), f"the folder cannot be read ({error.strerror}); change its permissions")
 
-    for folder, folders, names in os.walk(source, onerror=unreadable):
+    def is_searched(path: Path) -> bool:
+        place = path.resolve()
+        if path.name.startswith(".") or place == inside:
+            return False
+        if path.is_symlink() and not follow:
+            pass_over(path, "a link to a folder is not followed; name that folder itself")
+            return False
+        if place in root.parents:
+            pass_over(path, f"a link to {place}, which {source} lies in, is not followed; remove it")
+            return False
+        if place in seen:
+            return False
+        seen.add(place)
+        return True
+
+    for folder, folders, names in os.walk(source, onerror=unreadable, followlinks=follow):
         here = Path(folder)
-        searched = [n for n in sorted(folders) if not n.startswith(".") and (here / n).resolve() != inside]
-        for name in searched:
-            if (here / name).is_symlink():  # os.walk does not follow it
-                pass_over(here / name, "a link to a folder is not followed; name that folder itself")
-        folders[:] = searched
+        folders[:] = [name for name in sorted(folders) if is_searched(here / name)]
         for name in names:
             suffix = Path(name).suffix.lower()
             if name.startswith("."):

@@ -21,6 +21,7 @@ from shared.errors import DataError
 from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json
 from shared.random import derive_seed
+from speech.audio.coding import NoSamplesError
 from speech.audio.files import read_audio
 from speech.audio.search import find_audio
 from speech.data.levels import active_power
@@ -76,14 +77,15 @@ def as_folders(folders: Folders) -> list[Path]:
 
 
 def audio_files(folders: Folders) -> list[Path]:
-    """Audio files below `folders`, in the order of their names, without bare samples, whose rate nothing tells.
+    """Audio files below `folders` and what links there lead to, in the order of their names, without bare samples,
+    whose rate nothing tells.
 
     Raises:
         DataError: a folder does not exist, or there is no audio in it.
     """
     found: list[Path] = []
     for folder in as_folders(folders):
-        here, passed = find_audio(folder)
+        here, passed = find_audio(folder, follow=True)
         if passed:
             name, why = next(iter(passed.items()))
             warnings.warn(f"{len(passed)} files below {folder} are passed over, {name} for one: {why}", stacklevel=2)
@@ -208,6 +210,8 @@ def _refuse(errors: Sequence[DataError]) -> NoReturn:
 def _clip_or_error(path: Path, sample_rate: int) -> Clip | DataError:
     try:
         return _read_clip(path, sample_rate)
+    except NoSamplesError:  # as short as can be
+        return Clip(_id(path), speaker_of(path), np.zeros(0, np.int16), 0.0)
     except DataError as error:
         return error
 
@@ -217,4 +221,8 @@ def _read_clip(path: Path, sample_rate: int) -> Clip:
     scale = 32767 / max(1.0, float(np.abs(waveform).max(initial=0)))
     samples = np.rint(waveform * np.float32(scale)).astype(np.int16)
     power = active_power(samples.astype(np.float32) * np.float32(1 / 32767), sample_rate)
-    return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power, rate)
+    return Clip(_id(path), speaker_of(path), samples, power, rate)
+
+
+def _id(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
