@@ -107,10 +107,6 @@ WAV_LIMIT = 4_000_000_000
 Endian = Literal["FILE", "LITTLE", "BIG", "CPU"]
 
 
-class NoSamplesError(DataError):
-    """A sound file that is whole, and of no length."""
-
-
 @dataclass(frozen=True)
 class RawFormat:
     """What a file of bare samples (.raw) cannot say of itself.

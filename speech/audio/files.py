@@ -16,7 +16,8 @@ import soundfile
 
 from shared.errors import ConfigError, DataError
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
-from speech.audio.coding import RATES, AudioInfo, Endian, NoSamplesError, RawFormat
+from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
+from speech.audio.errors import NoSamplesError
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
 from speech.audio.mp3 import frames_of, recounted

@@ -19,7 +19,8 @@ import numpy as np
 from shared.errors import DataError
 from shared.optional import needed
 from speech.audio.chunks import chunks_of
-from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo, NoSamplesError
+from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
+from speech.audio.errors import NoSamplesError
 
 _MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
 """What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""

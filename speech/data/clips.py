@@ -21,7 +21,7 @@ from shared.errors import DataError
 from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json
 from shared.random import derive_seed
-from speech.audio.coding import NoSamplesError
+from speech.audio.errors import NoSamplesError
 from speech.audio.files import read_audio
 from speech.audio.search import find_audio
 from speech.data.levels import active_power
