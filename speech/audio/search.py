@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from shared.console.notes import tell
 from shared.errors import DataError
 from shared.optional import install, is_there
 from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
@@ -18,7 +19,7 @@ def find_audio(source: Path, target: Path | None = None, *, follow: bool = False
     Args:
         source: a folder.
         target: a folder.
-        follow: look into links to folders, too, into each folder once, and into none that `source` lies in.
+        follow: look into links to folders, too, but those that lead back to a folder that they lie in.
 
     Returns:
         The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are folders
@@ -36,7 +37,7 @@ def find_audio(source: Path, target: Path | None = None, *, follow: bool = False
         raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")
     found, passed = list[Path](), dict[str, str]()
     inside, root = None if target is None else target.resolve(), source.resolve()
-    seen = {root}
+    ways = {source: frozenset((root, *root.parents))}  # to folders that are to be looked into: where they lie in truth
 
     def pass_over(path: Path, why: str) -> None:
         passed[path.relative_to(source).as_posix()] = why
@@ -44,24 +45,23 @@ def find_audio(source: Path, target: Path | None = None, *, follow: bool = False
     def unreadable(error: OSError) -> None:
         pass_over(Path(error.filename), f"the folder cannot be read ({error.strerror}); change its permissions")
 
-    def is_searched(path: Path) -> bool:
+    def is_searched(path: Path, way: frozenset[Path]) -> bool:
         place = path.resolve()
         if path.name.startswith(".") or place == inside:
             return False
         if path.is_symlink() and not follow:
             pass_over(path, "a link to a folder is not followed; name that folder itself")
             return False
-        if place in root.parents:
-            pass_over(path, f"a link to {place}, which {source} lies in, is not followed; remove it")
+        if place in way:
+            pass_over(path, f"it leads back to {place}, which it lies in; remove the link")
             return False
-        if place in seen:
-            return False
-        seen.add(place)
+        ways[path] = way | {place}
         return True
 
     for folder, folders, names in os.walk(source, onerror=unreadable, followlinks=follow):
         here = Path(folder)
-        folders[:] = [name for name in sorted(folders) if is_searched(here / name)]
+        way = ways.pop(here)
+        folders[:] = [name for name in sorted(folders) if is_searched(here / name, way)]
         for name in names:
             suffix = Path(name).suffix.lower()
             if name.startswith("."):
@@ -77,3 +77,10 @@ def find_audio(source: Path, target: Path | None = None, *, follow: bool = False
             f"folder{more}"
         )
     return sorted(found), passed
+
+
+def tell_passed(folder: Path, passed: dict[str, str]) -> None:
+    """Tell what `find_audio` passed over in a folder, if anything."""
+    if passed:
+        name, why = next(iter(passed.items()))
+        tell(f"{len(passed)} files or folders below {folder} are passed over, {name} for one: {why}")

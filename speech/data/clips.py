@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from shared.files.io import atomic_path, write_json
 from shared.random import derive_seed
 from speech.audio.errors import NoSamplesError
 from speech.audio.files import read_audio
-from speech.audio.search import find_audio
+from speech.audio.search import find_audio, tell_passed
 from speech.data.levels import active_power
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -76,9 +75,13 @@ def as_folders(folders: Folders) -> list[Path]:
     return [Path(folder) for folder in folders]
 
 
-def audio_files(folders: Folders) -> list[Path]:
+def audio_files(folders: Folders, *, once: bool = True) -> list[Path]:
     """Audio files below `folders` and what links there lead to, in the order of their names, without bare samples,
     whose rate nothing tells.
+
+    Args:
+        folders: one or several.
+        once: look into a folder that can be reached by several names under the first of them alone.
 
     Raises:
         DataError: a folder does not exist, or there is no audio in it.
@@ -86,13 +89,17 @@ def audio_files(folders: Folders) -> list[Path]:
     found: list[Path] = []
     for folder in as_folders(folders):
         here, passed = find_audio(folder, follow=True)
-        if passed:
-            name, why = next(iter(passed.items()))
-            warnings.warn(f"{len(passed)} files below {folder} are passed over, {name} for one: {why}", stacklevel=2)
+        tell_passed(folder, passed)
         if not (here := [path for path in here if path.suffix.lower() != ".raw"]):
             raise DataError(f"{folder} holds .raw files alone, which do not tell their rate; convert them to WAV")
-        found += here
+        found += _once(here) if once else here
     return found
+
+
+def _once(files: Sequence[Path]) -> list[Path]:
+    """The files without those of a folder that others name otherwise."""
+    first = dict[Path, Path]()
+    return [path for path in files if first.setdefault(path.parent.resolve(), path.parent) == path.parent]
 
 
 def read_mono(path: Path, sample_rate: int, channel: int | None = None) -> Waveform:
