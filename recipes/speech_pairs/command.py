@@ -112,10 +112,15 @@ def mix(
     workers: WorkersOption = None,
 ) -> None:
     """Mixtures of one's own clean speech, noise and rooms."""
-    from speech.data.config import preset
+    from shared.checks import Positive, checked
+    from speech.data.config import PRESETS, Range, preset
 
     from .frozen import prepare_mix
 
+    checked(Range, **{"--snr": snr})
+    checked(Positive, **{"--seconds": seconds})
+    if task not in PRESETS:
+        raise ConfigError(f"--task {task}: choose from {', '.join(PRESETS)}")
     claim_output(output)
     changes: dict[str, object] = {"seconds": seconds, "snr_db": snr, "sample_rate": sample_rate}
     if not rooms and not simulated_rooms and task == "denoise":

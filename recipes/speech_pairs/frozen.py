@@ -107,7 +107,8 @@ def prepare_bandwidth(
             among recordings.
     """
     if not cutoffs_hz or not all(100 <= cutoff < sample_rate / 2 for cutoff in cutoffs_hz):
-        raise ConfigError(f"cutoffs_hz={list(cutoffs_hz)}: need at least one, from 100 to below {sample_rate / 2} Hz")
+        told = ", ".join(f"{cutoff:g}" for cutoff in cutoffs_hz)
+        raise ConfigError(f"--cutoff {told}: need one or more, from 100 to below {sample_rate / 2:g} Hz")
     output = Path(output)
     roots = list(dict.fromkeys(as_folders(clean)))
     refuse_inside(output, roots, [split])

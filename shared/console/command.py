@@ -13,7 +13,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import MISSING, dataclass, fields
 from functools import reduce
 from importlib import import_module
@@ -34,6 +34,7 @@ from shared.console.progress import is_quiet, set_quiet
 from shared.console.tables import turned
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import UNENCODABLE, temporary_path
+from shared.signals import HANGUP, ending
 
 console = Console()
 """Of results."""
@@ -193,38 +194,46 @@ def _unbounded(place: Console) -> ConsoleOptions:
 def note(text: str) -> None:
     """What a user should know beside the results, on standard error; left out with --quiet."""
     if not is_quiet():
-        _aside.print(f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        _tell(f"note: {text}", "yellow")
 
 
 def fail(text: str) -> None:
     """What went wrong, on standard error."""
-    _aside.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    _tell(text, "red")
+
+
+def _tell(text: str, style: str) -> None:
+    """A line on standard error; none where that takes no more, as a terminal that was closed: the work matters more."""
+    with suppress(OSError):
+        _aside.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def interrupted(stop: KeyboardInterrupt) -> typer.Exit:
-    """The end of a training that was stopped, which is said: as the shell has it of the signal, 130 or 143."""
+    """The end of a training that was stopped, which is said: as the shell has it of the signal, 130, 143 or 129."""
     note("interrupted; the same command goes on from here")
     return typer.Exit(128 + next(iter(stop.args), signal.SIGINT))
 
 
 @contextmanager
 def stopped_in_order() -> Iterator[None]:
-    """A request to end (SIGTERM) ends the block as Ctrl-C does: what is not finished is removed; the status is 143."""
+    """A request to end (SIGTERM), or a terminal that is closed (SIGHUP), ends the block as Ctrl-C does: what is not
+    finished is removed; the status is 143, or 129."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # another one ends it at once
+        signal.signal(number, signal.SIG_IGN if number == HANGUP else signal.SIG_DFL)  # another one ends it at once
         raise KeyboardInterrupt(number)
 
-    heard = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if heard:
-        signal.signal(signal.SIGTERM, stop)
+    heard = [number for number in ending() if signal.getsignal(number) == signal.SIG_DFL]
+    heard = heard if current_thread() is main_thread() else []
+    for number in heard:
+        signal.signal(number, stop)
     try:
         yield
     except KeyboardInterrupt as stopped:
         raise typer.Exit(128 + next(iter(stopped.args), signal.SIGINT)) from None
     finally:
-        if heard:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def status(text: str) -> AbstractContextManager[Any]:

@@ -29,15 +29,21 @@ class Meters:
         self._peaks = [max(self._peaks[0], into), max(self._peaks[1], out)]
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _EVERY
-            sys.stderr.write(f"\rin {gauge(self._peaks[0])}  out {gauge(self._peaks[1])}  {state:<24}")
-            sys.stderr.flush()
+            self._write(f"\rin {gauge(self._peaks[0])}  out {gauge(self._peaks[1])}  {state:<24}")
             self._peaks = [0.0, 0.0]
 
     def close(self) -> None:
         """End the line."""
         if self._shown and self._due:
-            sys.stderr.write("\n")
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        """Write; or no more, where the terminal was closed: sound matters more than meters."""
+        try:
+            sys.stderr.write(text)
             sys.stderr.flush()
+        except OSError:
+            self._shown = False
 
 
 def gauge(peak: float) -> str:

@@ -23,6 +23,7 @@ from shared.console.progress import bar
 from shared.errors import ConfigError, DiffusionError
 from shared.files.io import atomic_path
 from shared.random import derive_seed
+from shared.signals import HANGUP, ending
 from shared.training.batches import Batch, BatchSource
 
 
@@ -37,29 +38,36 @@ def ends_step(trainer: L.Trainer, batch_idx: int) -> bool:
 
 
 class Stopper(Callback):
-    """Saves the state when training ends; the first Ctrl-C, or a SIGTERM to a process that trains alone, ends it after
-    the running step, when weights, averages and step count belong together. (Several processes may hear of a SIGTERM in
-    different steps; Lightning ends them together, and what was saved last is kept.)"""
+    """Saves the state when training ends; the first Ctrl-C, a terminal that is closed (SIGHUP), or a SIGTERM to a
+    process that trains alone, ends it after the running step, when weights, averages and step count belong together.
+    (Several processes may hear of a SIGTERM in different steps; Lightning ends them together, and what was saved last
+    is kept.)
+
+    Attributes:
+        asked: the signal that came; None before. SIGTERM comes to Lightning.
+    """
 
     def __init__(self, state: Path | None):
         self.state = state
-        self.asked = False
+        self.asked: int | None = None
         self.saved = -1
 
     def listen(self) -> None:
-        """From now on Ctrl-C comes here."""
+        """From now on Ctrl-C and SIGHUP come here."""
         if in_main_thread():
-            signal.signal(signal.SIGINT, self._ask)
+            for number in {signal.SIGINT, *ending()} - {signal.SIGTERM}:
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
+        if self.asked is None:
+            self.asked = number
+        elif number != HANGUP:
             raise KeyboardInterrupt
-        self.asked = True
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        asked = self.asked or (trainer.received_sigterm and trainer.world_size == 1)
+        asked = self.asked is not None or (trainer.received_sigterm and trainer.world_size == 1)
         if asked and ends_step(trainer, batch_idx):
             self._save(trainer)
             raise KeyboardInterrupt

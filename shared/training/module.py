@@ -28,6 +28,7 @@ from shared.console.notes import tell
 from shared.devices import check_processes
 from shared.errors import CheckpointError, ConfigError, TrainingError, first_line
 from shared.random import derive_seed
+from shared.signals import ending
 from shared.training.alone import alone
 from shared.training.batches import Batch, BatchSource
 from shared.training.config import TrainingConfig as TrainingConfig
@@ -218,8 +219,8 @@ def fit(
             batches.
         TrainingError: the loss is not finite, or a step takes more memory than there is.
         CheckpointError: the state in `folder` cannot be read or does not fit the module.
-        KeyboardInterrupt: it was stopped, with Ctrl-C or SIGTERM (its argument): the running step is finished and
-            the state saved, and the same call goes on from there. A second Ctrl-C does not wait, and what was saved
+        KeyboardInterrupt: it was stopped, with Ctrl-C, SIGTERM or SIGHUP (its argument): the running step is finished
+            and the state saved, and the same call goes on from there. A second Ctrl-C does not wait, and what was saved
             last is kept; so it is where several processes train and get a SIGTERM.
     """
     check_processes(devices, num_nodes)
@@ -253,7 +254,7 @@ def fit(
         share = module.share = trainer.accumulate_grad_batches = config.share(trainer.num_devices * num_nodes)
         data = BatchData(source, config.seed, config.max_steps, config.num_workers, share)
         kept = Path(folder) if folder is not None and trainer.is_global_zero else None
-        with _changed_meanwhile(module.network, config.compile), _failing_as_ours(trainer), alone(kept):
+        with _changed_meanwhile(module.network, config.compile), _failing_as_ours(trainer, stopper), alone(kept):
             if path is not None:
                 _check_state(Path(path), module)
             stopper.listen()
@@ -264,7 +265,7 @@ def fit(
 @contextmanager
 def _changed_meanwhile(network: nn.Module, compiled: bool) -> Iterator[None]:
     """Compile the network if wanted; at the end it is the plain one again, and signals do what they did before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in {signal.SIGINT, signal.SIGTERM, *ending()}}
     if compiled:
         network.compile()
     try:
@@ -278,7 +279,7 @@ def _changed_meanwhile(network: nn.Module, compiled: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _failing_as_ours(trainer: L.Trainer) -> Iterator[None]:
+def _failing_as_ours(trainer: L.Trainer, stopper: Stopper) -> Iterator[None]:
     """Training that runs out of memory, cannot start its processes, or is stopped, ends as `fit` states."""
     try:
         yield
@@ -299,7 +300,8 @@ def _failing_as_ours(trainer: L.Trainer) -> Iterator[None]:
         if not trainer.interrupted:
             raise
         # Lightning turns Ctrl-C into exit(1) and goes on ignoring it; a caller, or a notebook, expects its own.
-        raise KeyboardInterrupt(signal.SIGTERM if trainer.received_sigterm else signal.SIGINT) from None
+        number = signal.SIGTERM if trainer.received_sigterm else stopper.asked
+        raise KeyboardInterrupt(number or signal.SIGINT) from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import soundfile
 from shared.errors import ConfigError, DataError
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
 from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
+from speech.audio.errors import NoSamplesError
 from speech.audio.flac import unstated
 from speech.audio.media import is_media, open_media
 from speech.audio.mp3 import frames_of, recounted
@@ -181,7 +182,7 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
                 f"{path} is coded as DWVW at 12 bits, which libsndfile does not read; convert it to WAV or FLAC"
             )
         if file.frames == 0:
-            raise DataError(f"{path} holds no samples; record or copy it again")
+            raise NoSamplesError(f"{path} holds no samples; record or copy it again")
         if file.frames >= _WITHOUT_LENGTH:
             raise DataError(
                 f"{path} does not state its length, nor does it end as it should; it may be cut short: copy it again"

@@ -20,6 +20,7 @@ from shared.errors import DataError
 from shared.optional import needed
 from speech.audio.chunks import chunks_of
 from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
+from speech.audio.errors import NoSamplesError
 
 _MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
 """What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""
@@ -111,7 +112,7 @@ def _survey(path: Path, _changed: int, _size: int) -> Survey:
         for piece in pieces:
             samples += len(piece)
         if samples == 0:
-            raise DataError(f"{path} holds no samples; record or copy it again")
+            raise NoSamplesError(f"{path} holds no samples; record or copy it again")
         stated, exact = _stated(container, stream, pieces.rate)
         missing = 0
         if exact and 0 < samples - stated < _FRAME:

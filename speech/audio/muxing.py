@@ -15,6 +15,7 @@ import numpy as np
 
 from shared.errors import DataError
 from speech.audio.coding import CONTAINERS, AudioInfo
+from speech.audio.errors import unwritable
 from speech.audio.media import LAYOUTS, av, opened, survey
 
 _ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "WAVPACK": "wavpack"}
@@ -138,7 +139,7 @@ def create_media(
             new.close()
         except library.error.FFmpegError as error:
             why = getattr(error, "strerror", None) or error
-            raise DataError(f"{path} cannot be written ({why}); free some space, or choose another folder") from error
+            raise unwritable(path, str(why)) from error
 
 
 def _close_quietly(container: Any) -> None:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from shared.console.notes import tell
 from shared.errors import DataError
 from shared.optional import install, is_there
 from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 
 
-def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], dict[str, str]]:
+def find_audio(source: Path, target: Path | None = None, *, follow: bool = False) -> tuple[list[Path], dict[str, str]]:
     """The audio files below `source`, in the order of their names, without those below `target`, if one is given.
 
     Hidden files and folders are not looked at.
 
+    Args:
+        source: a folder.
+        target: a folder.
+        follow: look into links to folders, too, but those that lead back to a folder that they lie in.
+
     Returns:
-        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are links
-        to folders, folders that may not be read and, without the extra "media", recordings that only FFmpeg reads.
+        The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are folders
+        that may not be read, links to folders unless they are followed and, without the extra "media", recordings that
+        only FFmpeg reads.
 
     Raises:
         DataError: `source` is no folder, holds no audio that can be read, or is `target`.
@@ -29,7 +36,8 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
     if target is not None and target.exists() and os.path.samefile(source, target):
         raise DataError(f"{target} is the folder of the noisy files itself; choose another for the enhanced ones")
     found, passed = list[Path](), dict[str, str]()
-    inside = None if target is None else target.resolve()
+    inside, root = None if target is None else target.resolve(), source.resolve()
+    ways = {source: frozenset((root, *root.parents))}  # to folders that are to be looked into: where they lie in truth
 
     def pass_over(path: Path, why: str) -> None:
         passed[path.relative_to(source).as_posix()] = why
@@ -37,13 +45,23 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
     def unreadable(error: OSError) -> None:
         pass_over(Path(error.filename), f"the folder cannot be read ({error.strerror}); change its permissions")
 
-    for folder, folders, names in os.walk(source, onerror=unreadable):
+    def is_searched(path: Path, way: frozenset[Path]) -> bool:
+        place = path.resolve()
+        if path.name.startswith(".") or place == inside:
+            return False
+        if path.is_symlink() and not follow:
+            pass_over(path, "a link to a folder is not followed; name that folder itself")
+            return False
+        if place in way:
+            pass_over(path, f"it leads back to {place}, which it lies in; remove the link")
+            return False
+        ways[path] = way | {place}
+        return True
+
+    for folder, folders, names in os.walk(source, onerror=unreadable, followlinks=follow):
         here = Path(folder)
-        searched = [n for n in sorted(folders) if not n.startswith(".") and (here / n).resolve() != inside]
-        for name in searched:
-            if (here / name).is_symlink():  # os.walk does not follow it
-                pass_over(here / name, "a link to a folder is not followed; name that folder itself")
-        folders[:] = searched
+        way = ways.pop(here)
+        folders[:] = [name for name in sorted(folders) if is_searched(here / name, way)]
         for name in names:
             suffix = Path(name).suffix.lower()
             if name.startswith("."):
@@ -59,3 +77,10 @@ def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], di
             f"folder{more}"
         )
     return sorted(found), passed
+
+
+def tell_passed(folder: Path, passed: dict[str, str]) -> None:
+    """Tell what `find_audio` passed over in a folder, if anything."""
+    if passed:
+        name, why = next(iter(passed.items()))
+        tell(f"{len(passed)} files or folders below {folder} are passed over, {name} for one: {why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import soundfile
 
 from shared.errors import DataError
-from shared.files.io import atomic_path
+from shared.files.io import atomic_path, temporary_path
 from speech.audio.chunks import CHUNKED, state_length, undate
 from speech.audio.coding import (
     CONTAINERS,
@@ -23,6 +24,7 @@ from speech.audio.coding import (
     room_for,
     target_coding,
 )
+from speech.audio.errors import unwritable
 from speech.audio.files import Audio
 from speech.audio.media import names_in, survey
 from speech.audio.muxing import MediaFile, create_media
@@ -72,9 +74,19 @@ class AudioWriter:
             raise unwritable(self._path, "its disk is full, or the file may not grow") from error
 
 
-def unwritable(path: str | os.PathLike[str], why: str) -> DataError:
-    """The error of a target that cannot be written."""
-    return DataError(f"{path} cannot be written ({why}); free some space, or choose another name or folder")
+def refuse_full(target: Path, size: int) -> None:
+    """Refuse a target whose folder takes no file, or whose disk has less room than this many bytes.
+
+    Raises:
+        UnwritableError: it does.
+    """
+    try:
+        with temporary_path(target.parent):
+            room = shutil.disk_usage(target.parent).free
+    except OSError as error:
+        raise unwritable(target, error.strerror or str(error)) from error
+    if room < size:
+        raise unwritable(target, f"its disk has room for {room} bytes, and the recording has {size}")
 
 
 def refuse_same(source: Path, target: Path) -> None:

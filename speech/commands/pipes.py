@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from shared.errors import DataError
 from shared.files.io import temporary_path
-from speech.audio.writing import unwritable
+from speech.audio.errors import unwritable
 
 STANDARD = Path("-")
 """Standard input, or standard output."""

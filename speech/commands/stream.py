@@ -20,6 +20,7 @@ from shared.console.keys import Pressed, keys
 from shared.console.levels import Meters
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError
+from shared.signals import HANGUP, ending
 from speech.audio.arrays import told_replaced
 from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
@@ -61,7 +62,7 @@ class Stopping:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stopping:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in (signal.SIGINT, *ending()):
             self._before[each] = signal.signal(each, self._stop)
         return self
 
@@ -70,8 +71,10 @@ class Stopping:
             signal.signal(each, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.by is not None:  # once more: at once
-            raise KeyboardInterrupt
+        if self.by is not None:
+            if number == HANGUP:
+                return
+            raise KeyboardInterrupt  # once more: at once
         self.by = number
         if self._reading:
             raise _Stopped

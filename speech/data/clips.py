@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from shared.errors import DataError
 from shared.files.documents import read_json
 from shared.files.io import atomic_path, write_json
 from shared.random import derive_seed
+from speech.audio.errors import NoSamplesError
 from speech.audio.files import read_audio
-from speech.audio.search import find_audio
+from speech.audio.search import find_audio, tell_passed
 from speech.data.levels import active_power
 
 Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -75,22 +75,31 @@ def as_folders(folders: Folders) -> list[Path]:
     return [Path(folder) for folder in folders]
 
 
-def audio_files(folders: Folders) -> list[Path]:
-    """Audio files below `folders`, in the order of their names, without bare samples, whose rate nothing tells.
+def audio_files(folders: Folders, *, once: bool = True) -> list[Path]:
+    """Audio files below `folders` and what links there lead to, in the order of their names, without bare samples,
+    whose rate nothing tells.
+
+    Args:
+        folders: one or several.
+        once: look into a folder that can be reached by several names under the first of them alone.
 
     Raises:
         DataError: a folder does not exist, or there is no audio in it.
     """
     found: list[Path] = []
     for folder in as_folders(folders):
-        here, passed = find_audio(folder)
-        if passed:
-            name, why = next(iter(passed.items()))
-            warnings.warn(f"{len(passed)} files below {folder} are passed over, {name} for one: {why}", stacklevel=2)
+        here, passed = find_audio(folder, follow=True)
+        tell_passed(folder, passed)
         if not (here := [path for path in here if path.suffix.lower() != ".raw"]):
             raise DataError(f"{folder} holds .raw files alone, which do not tell their rate; convert them to WAV")
-        found += here
+        found += _once(here) if once else here
     return found
+
+
+def _once(files: Sequence[Path]) -> list[Path]:
+    """The files without those of a folder that others name otherwise."""
+    first = dict[Path, Path]()
+    return [path for path in files if first.setdefault(path.parent.resolve(), path.parent) == path.parent]
 
 
 def read_mono(path: Path, sample_rate: int, channel: int | None = None) -> Waveform:
@@ -208,6 +217,8 @@ def _refuse(errors: Sequence[DataError]) -> NoReturn:
 def _clip_or_error(path: Path, sample_rate: int) -> Clip | DataError:
     try:
         return _read_clip(path, sample_rate)
+    except NoSamplesError:  # as short as can be
+        return Clip(_id(path), speaker_of(path), np.zeros(0, np.int16), 0.0)
     except DataError as error:
         return error
 
@@ -217,4 +228,8 @@ def _read_clip(path: Path, sample_rate: int) -> Clip:
     scale = 32767 / max(1.0, float(np.abs(waveform).max(initial=0)))
     samples = np.rint(waveform * np.float32(scale)).astype(np.int16)
     power = active_power(samples.astype(np.float32) * np.float32(1 / 32767), sample_rate)
-    return Clip(f"{path.parent.name}/{path.stem}", speaker_of(path), samples, power, rate)
+    return Clip(_id(path), speaker_of(path), samples, power, rate)
+
+
+def _id(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"

@@ -121,7 +121,7 @@ def _match(clean: Path, noisy: Path) -> list[Pair]:
 def _by_name(folder: Path) -> dict[str, Path]:
     """The audio files below a folder, by what pairs them."""
     found: dict[str, Path] = {}
-    for path in audio_files(folder):
+    for path in audio_files(folder, once=False):
         other = found.setdefault(_key(path, folder), path)
         if other != path:
             raise DataError(f"{other} and {path} have one name, and either would be the partner; remove one")

@@ -16,11 +16,12 @@ from shared.console.progress import bar
 from shared.files.io import temporary_path
 from speech.audio.arrays import finite, told_offset
 from speech.audio.coding import AudioInfo, RawFormat, ceiling, notes_on, target_coding
+from speech.audio.errors import unwritable
 from speech.audio.files import audio_info, open_audio
 from speech.audio.loudness import LOUDEST, Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
 from speech.audio.paths import sound_path
 from speech.audio.resampling import converted_blocks
-from speech.audio.writing import create_audio, refuse_same, unwritable
+from speech.audio.writing import create_audio, refuse_same
 from speech.inference.engine import Engine
 from speech.inference.longform import Tail
 from speech.inference.plausible import doubts

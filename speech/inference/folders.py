@@ -19,11 +19,12 @@ from shared.errors import DiffusionError
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
+from speech.audio.errors import UnwritableError
 from speech.audio.files import Audio, read_audio
 from speech.audio.loudness import Levelling, LoudnessGoal, levelling
 from speech.audio.resampling import converted
 from speech.audio.search import find_audio
-from speech.audio.writing import write_audio
+from speech.audio.writing import refuse_full, write_audio
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, clipped, enhance_file, file_result, measured
 from speech.inference.plan import Existing, Planned, plan_folder
@@ -135,6 +136,7 @@ class _Job:
     ):
         self._engine, self._raw, self._loudness, self._report, self._advance = engine, raw, loudness, report, advance
         self._lock = threading.Lock()
+        self._full = False
         self.stopping = threading.Event()
 
     def run(self, batch: Sequence[Planned]) -> None:
@@ -145,6 +147,7 @@ class _Job:
         read: list[_Read] = []
         for file in batch:
             with self._failures_of(file):
+                self._refuse_full(file)
                 audio = read_audio(file.source, self._raw)
                 waveform, replaced = finite(audio.waveform)
                 audio = self._at_rate(replace(audio, waveform=waveform))
@@ -190,10 +193,17 @@ class _Job:
 
     def _alone(self, file: Planned) -> None:
         with self._failures_of(file):
+            self._refuse_full(file)
             result = enhance_file(
                 self._engine, file.source, file.target, file.name, self._raw, self._progress, self._loudness
             )
             self._succeeded(result)
+
+    def _refuse_full(self, file: Planned) -> None:
+        """Once a target could not be written, see whether there is room for a file before it is worked on: of thousands
+        of recordings, all that come after a disk is full would else be enhanced for nothing."""
+        if self._full:
+            refuse_full(file.target, file.source.stat().st_size)
 
     def _progress(self, seconds: float) -> None:
         if self.stopping.is_set():
@@ -210,6 +220,7 @@ class _Job:
         try:
             yield
         except Exception as error:
+            self._full |= isinstance(error, UnwritableError)
             known = isinstance(error, (DiffusionError, OSError))
             with self._lock:
                 self._report.failed[file.name] = str(error) if known else f"{type(error).__name__}: {error}"

@@ -23,7 +23,7 @@ from shared.optional import needed
 from speech.audio.coding import written_name
 from speech.audio.files import read_audio
 from speech.audio.paths import without_snr
-from speech.audio.search import find_audio
+from speech.audio.search import find_audio, tell_passed
 from speech.metrics.alignment import delay, overlapping, placed
 from speech.metrics.checks import resampled
 from speech.metrics.measures import METRICS, Score, chosen_metrics, score
@@ -167,9 +167,9 @@ def failures(frame: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def paired_files(folders: dict[str, Path], counted: Container[str] | None = None) -> dict[str, dict[str, list[Path]]]:
-    """Files below each folder by their path without suffix: name → folder → files of that name, one if all is well;
-    "a_5dB", where no clean file is called so, has the clean file "a". Of the enhanced ones, where given, the `counted`,
-    by their absolute paths.
+    """Files below each folder, links to folders followed, by their path without suffix: name → folder → files of that
+    name, one if all is well; "a_5dB", where no clean file is called so, has the clean file "a". Of the enhanced ones,
+    where given, the `counted`, by their absolute paths.
 
     Raises:
         DataError: A folder does not exist or holds no audio file.
@@ -177,9 +177,10 @@ def paired_files(folders: dict[str, Path], counted: Container[str] | None = None
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {kind: [] for kind in folders})
     for kind, folder in folders.items():
         try:
-            files, _ = find_audio(folder)
+            files, passed = find_audio(folder, follow=True)
         except DataError as error:
             raise DataError(f"the {kind} folder {error}") from error
+        tell_passed(folder, passed)
         for path in files:
             if kind == "enhanced" and counted is not None and os.path.abspath(path) not in counted:
                 continue

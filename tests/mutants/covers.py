@@ -152,7 +152,8 @@ TESTS = {
     "speech/inference/members.py": ("speech/inference/test_members.py",),
     "speech/inference/companion.py": ("speech/inference/test_members.py",),
     "speech/inference/plan.py": ("speech/inference/test_folders.py", "speech/test_enhance_pipes.py"),
-    "speech/audio/search.py": ("speech/inference/test_folders.py", "speech/audio/test_kept.py"),
+    "speech/audio/search.py": ("speech/inference/test_folders.py", "speech/data/test_clips.py"),
+    "speech/audio/errors.py": ("speech/inference/test_folders.py", "speech/data/test_clips.py"),
     "speech/inference/plausible.py": ("speech/inference/test_plausible.py",),
     "speech/inference/segments.py": (
         "speech/inference/test_segments.py",

@@ -42,6 +42,10 @@ def test_the_command_names_the_options_that_it_lacks(tmp_path: Path) -> None:
         mix([clean], output=tmp_path / "out")
     with pytest.raises(ConfigError, match="--rooms FOLDER or --simulated-rooms"):
         mix([clean], noise=[noise], task="dereverb", output=tmp_path / "out")
+    for wrong in ({"snr": (20.0, -5.0)}, {"seconds": 0.0}, {"task": "denoised"}):
+        with pytest.raises(ConfigError, match=f"^--{next(iter(wrong))}"):
+            mix([clean], noise=[noise], output=tmp_path / "none", **wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "none").exists()
 
 
 def test_pairs_of_other_settings_or_recordings_do_not_stay(tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_bandwidth_pairs(tmp_path: Path) -> None:
         kept = [np.sum(np.abs(np.fft.rfft(np.blackman(len(x)) * x))[above] ** 2) for x in (noisy, clean)]
         assert kept[0] < 1e-4 * kept[1]
     for cutoff in (99.0, RATE / 2, 9000.0):
-        with pytest.raises(ConfigError, match=f"{cutoff}"):
+        with pytest.raises(ConfigError, match=f"^--cutoff 3000, {cutoff:g}: "):
             prepare_bandwidth(tmp_path / "in", tmp_path / "out", cutoffs_hz=(3000.0, cutoff))
     lowest = prepare_bandwidth(tmp_path / "in", tmp_path / "low", cutoffs_hz=(100.0,), progress=False)
     assert [row["cutoff_hz"] for row in lowest.rows] == [100.0, 100.0]

@@ -293,8 +293,9 @@ def test_results_of_an_earlier_run_are_named_and_a_slash_makes_a_folder(recipes,
     assert (tmp_path / "three/a.wav").is_file()
 
 
-@pytest.mark.parametrize("folder", [False, True])
-def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool) -> None:
+@pytest.mark.parametrize(("folder", "name"), [(False, "SIGTERM"), (True, "SIGHUP")])
+def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool, name: str) -> None:
+    number = getattr(signal, name)
     write_audio(tmp_path / "in/a.wav", Audio(noise(1, 200 * 16000), 16000))
     source, target = ("in", "out") if folder else ("in/a.wav", "out/a.wav")
     command = [sys.executable, str(ROOT / "recipes/enhance.py"), source, target, "--threads", "1"]
@@ -307,8 +308,8 @@ def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < limit
             time.sleep(0.05)
-        running.send_signal(signal.SIGTERM)
+        running.send_signal(number)
         _, told = running.communicate(timeout=120)
-    assert running.returncode == 143, told
+    assert running.returncode == 128 + number, told
     assert list((tmp_path / "out").iterdir()) == []
     assert "Traceback" not in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import IO
 
 import pytest
 
+from shared.console.command import fail, note
 from shared.console.keys import keys
 from shared.console.levels import Meters, gauge
 from shared.console.progress import set_quiet, track
@@ -62,6 +64,22 @@ def test_meters_are_for_terminals(
         assert "-20.0 dB  enhanced" in said
         assert said.endswith("\n" + "end")
         assert "too soon" not in said
+
+
+def test_a_terminal_that_is_closed_is_written_to_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the work came to was lost to an "Input/output error" of its meters, or of a note."""
+    here, there = os.openpty()
+    done = False
+    with contextlib.suppress(OSError), open(there, "w") as file:  # which fails to write the rest as it is closed
+        monkeypatch.setattr(sys, "stderr", file)
+        meters = Meters()
+        os.close(here)
+        meters(0.5, 0.1, "enhanced")
+        meters.close()
+        note("all of it was written")
+        fail("nobody reads this")
+        done = True
+    assert done
 
 
 def test_keys_are_heard_without_waiting(terminal: tuple[int, IO[str]], monkeypatch: pytest.MonkeyPatch) -> None:

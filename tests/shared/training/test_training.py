@@ -131,12 +131,18 @@ class PressCtrlC(L.Callback):
                 time.sleep(0)  # lets Python see the signal
 
 
-def test_a_sigterm_as_of_a_scheduler_saves_the_step_it_came_in(tmp_path: Path, uninterrupted: DiffusionModule) -> None:
+@pytest.mark.parametrize(("name", "times"), [("SIGTERM", 1), ("SIGHUP", 2)])
+def test_a_request_to_end_saves_the_step_it_came_in(
+    tmp_path: Path, uninterrupted: DiffusionModule, name: str, times: int
+) -> None:
+    """As of a scheduler, and of a terminal that is closed, where both the kernel and the shell send it."""
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
     never = {"save_every_seconds": 1e6}
-    stop = PressCtrlC(20, number=signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt) as stopped:
-        fit(make_module(**never), Points(), tmp_path, callbacks=[stop], progress=False)
-    assert stopped.value.args == (signal.SIGTERM,)
+        fit(make_module(**never), Points(), tmp_path, callbacks=[PressCtrlC(20, times, number)], progress=False)
+    assert stopped.value.args == (number,)
+    assert signal.getsignal(number) is before
     assert torch.load(tmp_path / LAST_STATE, weights_only=True)["global_step"] == 21
     resumed = make_module(**never)
     fit(resumed, Points(), tmp_path, progress=False)

@@ -159,15 +159,18 @@ def test_a_full_disk_is_named(model: Path, tmp_path: Path) -> None:
     assert "error: standard output cannot be written (No space left on device); free some space" in running.said
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal_module.SIGINT, 130), (signal_module.SIGTERM, 143)])
-def test_what_came_before_a_stop_goes_out_whole(model: Path, tmp_path: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_what_came_before_a_stop_goes_out_whole(model: Path, tmp_path: Path, name: str) -> None:
+    """SIGHUP, of a terminal that is closed, comes from the kernel and from the shell."""
+    number = getattr(signal_module, name)
     running, to, out = piped(tmp_path, "--rate", 16000, "--model", model)
     os.write(to, bytes(16000))
     early = read_up_to(out, 15000)
     assert running.process.pid is not None
-    os.kill(running.process.pid, number)
+    for _ in range(2 if name == "SIGHUP" else 1):
+        os.kill(running.process.pid, number)
     assert len(early + read_up_to(out, 1 << 20)) == 16000
-    assert running.code() == code
+    assert running.code() == 128 + number
     os.close(to)
     os.close(out)
     assert "stopped after 0.50 s" in running.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from shared.errors import DataError
 from speech.data import MixConfig, MixSource, validation_pairs
-from speech.data.clips import read_clips, speaker_of
+from speech.data.clips import audio_files, read_clips, speaker_of
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
 
 
@@ -44,13 +45,53 @@ def test_clips_are_read_mono_at_the_rate_and_bad_files_named(tmp_path: Path) -> 
     (tmp_path / "nan" / "text.wav").write_bytes(b"this is not audio")
     with pytest.raises(DataError, match=r"^2 files cannot be used: \S*nan\.wav holds NaN.*; \S*text\.wav is not audio"):
         read_clips(tmp_path / "nan", RATE)
-    (tmp_path / "loud" / "more").symlink_to(tmp_path / "a")
-    with pytest.warns(UserWarning, match=r"1 files below .*loud are passed over, more for one: a link to a folder"):
-        assert len(read_clips(tmp_path / "loud", RATE)) == 1
     empty = tmp_path / "void"
     empty.mkdir()
     with pytest.raises(DataError, match="no audio"):
         read_clips(empty, RATE)
+
+
+def test_a_file_without_samples_is_left_out_as_one_that_is_silent(tmp_path: Path) -> None:
+    """It kept the whole folder from being trained on."""
+    folder = tmp_path / "noise"
+    put(folder / "hiss.wav", hiss(1.0))
+    put(folder / "stopped.wav", np.zeros(0, np.float32))
+    for _ in range(2):  # decoded, and kept
+        with pytest.warns(UserWarning, match=r"1 of 2 files in .*noise are left out, noise/stopped for one"):
+            assert [clip.id for clip in read_clips(folder, RATE, cache=tmp_path / "kept")] == ["noise/hiss"]
+    (folder / "hiss.wav").unlink()
+    with pytest.raises(DataError, match="every file in"):
+        read_clips(folder, RATE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights")
+def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
+    """Folders to train on are often put together by links."""
+    for place in ("elsewhere/deep/a.wav", "noise/b.wav", "noise/real/c.wav"):
+        put(tmp_path / place, hiss(1.0))
+    for name, to in {"all": "elsewhere", "again": "elsewhere/deep", "real2": "noise/real"}.items():
+        (tmp_path / "noise" / name).symlink_to(tmp_path / to)
+    noise = tmp_path / "noise"
+    assert audio_files(noise) == [noise / name for name in ("again/a.wav", "b.wav", "real/c.wav")]
+    assert sorted(clip.id.split("/")[1] for clip in read_clips(noise, RATE)) == ["a", "b", "c"]
+    assert len(audio_files(noise, once=False)) == 5
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "link").symlink_to(tmp_path / "elsewhere/deep")
+    assert audio_files(tmp_path / "only") == [tmp_path / "only/link/a.wav"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights")
+@pytest.mark.parametrize("link", ["noise/up", "noise/here", "noise/deep/back", "noise/out/around"])
+def test_a_link_that_leads_back_is_not_followed_for_ever(tmp_path: Path, link: str) -> None:
+    targets = {"up": ".", "here": "noise", "back": "noise/deep", "around": "beside"}
+    put(tmp_path / "noise/b.wav", hiss(1.0))
+    put(tmp_path / "noise/deep/c.wav", hiss(1.0))
+    put(tmp_path / "beside/far/d.wav", hiss(1.0))
+    (tmp_path / "noise/out").symlink_to(tmp_path / "beside/far")
+    (tmp_path / link).symlink_to(tmp_path / targets[link.split("/")[-1]])
+    told = r"1 files or folders below .*noise are passed over, .* for one: it leads back to"
+    with pytest.warns(UserWarning, match=told):
+        assert [path.name for path in audio_files(tmp_path / "noise")] == ["b.wav", "c.wav", "d.wav"]
 
 
 def test_kept_clips_equal_decoded_ones(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:

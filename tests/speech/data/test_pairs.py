@@ -129,6 +129,15 @@ def test_what_does_not_pair_is_named(tmp_path: Path) -> None:
         PairSource(tmp_path, "all")
 
 
+def test_links_to_folders_are_followed_as_often_as_they_are_named(tmp_path: Path) -> None:
+    """The noisy folders of two SNRs have the same clean one."""
+    for snr in ("snr0", "snr5"):
+        put_pair(tmp_path / "voice", tmp_path / "train/noisy" / snr, "a.wav")
+        (tmp_path / "train/clean").mkdir(exist_ok=True)
+        (tmp_path / "train/clean" / snr).symlink_to(tmp_path / "voice")
+    assert [pair.id for pair in find_pairs(tmp_path, "train", "split")] == ["snr0/a", "snr5/a"]
+
+
 @pytest.mark.parametrize("kind", ["clean", "noisy"])
 def test_two_files_of_one_name_are_refused(tmp_path: Path, kind: str) -> None:
     put_pair(tmp_path / "clean", tmp_path / "noisy", "a.wav")

@@ -19,7 +19,7 @@ from shared.errors import ConfigError, DataError
 from shared.files.io import UNFINISHED
 from speech.audio.files import Audio, read_audio
 from speech.audio.search import find_audio
-from speech.audio.writing import write_audio
+from speech.audio.writing import refuse_full, write_audio
 from speech.enhancer import Enhancer
 from speech.inference.folders import _batches
 from speech.inference.plan import like_results, meeting, plan_folder
@@ -142,6 +142,22 @@ def test_a_target_that_cannot_be_written_does_not_stop_the_others(tree, tmp_path
     report = tiny_enhancer(steps=1, enhancer=OPTIONS).enhance_dir(tree, tmp_path, progress=False)
     assert "cannot be written" in report.failed["deep/er/0.wav"]
     assert len(report.files) == 10
+
+
+def test_where_nothing_can_be_written_nothing_more_is_enhanced(tmp_path):
+    """Of thousands of recordings, all after a disk was full were enhanced, for hours, and each refused."""
+    for i in range(9):
+        write_audio(tmp_path / f"in/{i}.wav", Audio(noise(1, 7000, seed=i), 16000))
+    (tmp_path / "file").write_text("a file where a folder should be")
+    enhancer, calls = tiny_enhancer(steps=1, enhancer=OPTIONS), list[int]()
+    enhancer.model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    report = enhancer.enhance_dir(tmp_path / "in", tmp_path / "file" / "out", progress=False, workers=1)
+    assert all("cannot be written (Not a directory)" in why for why in report.failed.values())
+    assert (len(report.failed), len(calls)) == (9, 1)
+    with pytest.raises(DataError, match=r"a\.wav cannot be written \(its disk has room for \d+ bytes"):
+        refuse_full(tmp_path / "a.wav", 10**18)
+    refuse_full(tmp_path / "a.wav", 1)
+    assert not (tmp_path / "a.wav").exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

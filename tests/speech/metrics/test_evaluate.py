@@ -113,6 +113,20 @@ def test_names_with_an_snr_pair_with_the_clean_file_without(tmp_path: Path) -> N
     assert (frame["si_sdr"][:4] > frame["noisy_si_sdr"][:4] + 9).all()
 
 
+def test_links_to_folders_are_followed(folders: Folders, tmp_path: Path) -> None:
+    """They were passed over without a word: what they lead to had "no clean file"."""
+    for kind in KINDS:
+        (tmp_path / "links" / kind).mkdir(parents=True)
+        for name in ("part0", "again"):
+            (tmp_path / "links" / kind / name).symlink_to(folders[kind] / "part0")
+    (tmp_path / "links/clean/up").symlink_to(tmp_path)
+    with pytest.warns(UserWarning, match="1 files or folders below .*clean are passed over, up for one"):
+        frame = evaluate(*(tmp_path / "links" / kind for kind in KINDS), metrics=FAST, workers=1)
+    assert list(frame["file"]) == [f"{name}/{n}" for name in ("again", "part0") for n in (0, 2, 4)]
+    whole = by_file(evaluate(*(folders[kind] for kind in KINDS), metrics=FAST, workers=1))
+    assert by_file(frame)["part0/2"]["si_sdr"] == by_file(frame)["again/2"]["si_sdr"] == whole["part0/2"]["si_sdr"]
+
+
 def test_channels_are_averaged_rates_resampled_delays_taken_out(tmp_path: Path) -> None:
     clean = np.stack([voice(1), voice(2)])
     noisy = clean + 0.1 * np.stack([voice(3), voice(4)])
