@@ -148,6 +148,16 @@ def check_sampling(changes: Mapping[str, Any], of_frames: bool = False) -> None:
         raise ConfigError(f"{said}: no such setting of the sampling; {meant}")
 
 
+def check_training(changes: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what is no field of `TrainingConfig`; the message tells what may be meant."""
+    known, others = [one.name for one in fields(TrainingConfig)], _TRAINING | _TRAINER
+    for name, value in changes.items():
+        if name not in known:
+            close = others.get(name) or next(iter(get_close_matches(name, known, n=1)), None)
+            meant = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
+            raise ConfigError(f"{name}={value!r}: no such setting of the training; {meant}")
+
+
 def _translate_trainer(trainer: Mapping[str, Any], made: Translated) -> None:
     for name, value in trainer.items():
         if name in _TRAINER:
