@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,8 @@ _RECENT_SEASONS, _RECENT = 28, 200
 """Steps of history that tell the share of zeros: so many seasons, and at least so many steps."""
 _LEAST_CYCLES = 8
 """Seasons from which on each time of the season has a share of its own."""
+_SHUT, _OPEN = 0.9, 0.5
+"""Shares of zeros at times of the season that are nearly always zero, at least, and of all the others, at most."""
 _SMALL = 0.1
 """Quantile of the positive values below which a value may stand for zero."""
 _SOME_ZEROS, _INTERMITTENT, _FEWEST_SIZES = 0.05, 0.3, 5
@@ -85,7 +87,8 @@ def within(
 
     Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
     season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
-    of its positive values on); and if all values are whole numbers, so are the samples, of which those that are not
+    of its positive values on; at times of the season that are nearly always zero, while others are not, these, too);
+    and if all values are whole numbers, so are the samples, of which those that are not
     zero are at least 1, and more are zero than in the history only as far as rounding makes them so and Poisson's law
     of their mean has as many. Zeros before a series begins tell nothing, nor do those of a few outages that
     are over (a shop that was shut twice), nor does what was before a last run of zeros, or of others, that by it would
@@ -193,14 +196,39 @@ def _as_seen(samples: np.ndarray, seen: _Seen, whole: bool, told: bool) -> np.nd
     zeros = Support.of(seen.values).zeros
     if not told and zeros >= _SOME_ZEROS and (seen.values > 0).any() and _by_chance(seen.recent, seen.season):
         return _of_sizes(samples, seen)
-    above, limit = np.maximum(samples, 0.0), _limit(samples, seen, whole)
+    above, limit = np.maximum(samples, 0.0), _limits(samples, seen, whole, told)
     if not whole:
         return np.where(above <= limit, 0.0, above)
     return np.where(samples <= limit, 0.0, np.maximum(np.rint(above), 1.0)).astype(samples.dtype)
 
 
+def _limits(samples: np.ndarray, seen: _Seen, whole: bool, told: bool) -> np.ndarray:
+    """The value up to which samples of each step are zero, (steps,); those of whole numbers may be below 0."""
+    shut = np.full(len(seen.places), np.nan) if told else _shut(seen)
+    usual, limits = np.isnan(shut), np.zeros(len(shut))
+    if usual.any():
+        limits[usual] = _limit(samples[:, usual], replace(seen, places=seen.places[usual]), whole)
+    for step in np.flatnonzero(~usual):
+        limits[step] = np.quantile(samples[:, step], shut[step], method="lower")
+    return limits
+
+
+def _shut(seen: _Seen) -> np.ndarray:
+    """The share of zeros at steps, (steps,), whose time of the season is nearly always zero, as Sundays of a shop, and
+    was when it was last seen, while most others are not; NaN at all others."""
+    season, recent = max(seen.season, 1), seen.recent
+    known, phases = np.isfinite(recent), (np.arange(len(recent)) - len(recent)) % season
+    shares, last = _shares(recent, np.arange(season), season), np.full(season, np.nan)
+    last[phases[known]] = recent[known]
+    shut = (shares >= _SHUT) & (last == 0)
+    others = recent[known & ~shut[phases]]
+    if not others.size or (others == 0).mean() > _OPEN:
+        shut[:] = False
+    return np.where(shut, shares, np.nan)[seen.places % season]
+
+
 def _limit(samples: np.ndarray, seen: _Seen, whole: bool) -> float:
-    """The value up to which samples are zero; those of whole numbers may be below 0."""
+    """The value up to which samples of steps alike are zero."""
     positive = seen.values[seen.values > 0]
     if not positive.size:
         return np.inf

@@ -134,11 +134,14 @@ def _like(
     minimum, maximum = sampling.bounds
     low, high = low if minimum is None else minimum, high if maximum is None else maximum
     samples = samples if states is None else as_states(samples, states)
-    within = samples if (low, high) == (None, None) else np.clip(samples, low, high)
     if states is not None or not (_bounded(sampling) and Support.of(row).nonnegative):
-        return within
-    made = adapted(within)
-    return made if (low, high) == (None, None) else np.clip(made, low, high)
+        return _clipped(samples, low, high)
+    # How far below 0 samples are tells which of them stand for zeros.
+    return _clipped(adapted(_clipped(samples, low or None, high)), low, high)
+
+
+def _clipped(samples: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    return samples if (low, high) == (None, None) else np.clip(samples, low, high)
 
 
 def suited(

@@ -154,6 +154,26 @@ def test_the_share_of_zeros_is_that_of_the_times_of_the_season():
     assert days.shape == (400, 12)
 
 
+@pytest.mark.parametrize("name", ["closed", "told", "opened", "idle"])
+def test_a_day_of_the_week_that_is_always_zero_is_so_however_wide_samples_are(name):
+    """Sundays of a shop that was never open on them had a mean of a fifth of the others', at a chance of 25 %."""
+    days, samples = np.arange(210), normal(40, 30)
+    history = np.where(days % 7 == 6, 0.0, SOLD[days % 200] + 10)
+    if name == "opened":
+        history[-1] = 30.0
+    if name == "idle":  # two months of three, so that most other days are zero, too
+        history[days // 30 % 3 > 0] = 0.0
+    made = within(samples, history, 7, told=name == "told")
+    sundays = made[:, [6, 13]]
+    if name == "closed":
+        np.testing.assert_allclose((sundays == 0).mean(axis=0), 28 / 29, atol=0.01)
+        others = np.delete(made, [6, 13], axis=1)
+        assert (others == 0).mean() < 0.01 < (samples < 0).mean()
+        assert (sundays[sundays > 0] > 80).all()  # the largest of the samples
+    else:
+        assert (sundays == 0).mean() < 0.7
+
+
 def test_zeros_alone_go_on_and_series_without_zeros_get_none_but_by_rounding():
     assert not within(normal(0.0, 0.3), np.zeros(50), 7).any()
     counts = np.arange(1.0, 60.0)
