@@ -28,8 +28,8 @@ _ALIKE = 0.25
 is too much comes off again; a curve that bends has more."""
 
 _RARE, _REGULAR = 100, 1.2
-"""Steps for each time that a counter starts again from 0, at least; and how much longer than the shortest the longest time
-between three of them is, up to which they are regular: those will come again, as days of what counts each day."""
+"""Steps for each time that a counter starts again from 0, at least; and how much longer than the shortest the longest
+time between three of them is, up to which they are regular: those come again, as of what counts each month."""
 
 Made = TypeVar("Made")
 Make = Callable[[Iterable[Entry], int], Iterator[Made]]
@@ -56,8 +56,8 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
 
 
 def _restarts(history: np.ndarray, growth: np.ndarray, season: int) -> np.ndarray:
-    """The steps (n,) by which a history falls, if it starts again from 0 at each, seldom and at no certain times: what it
-    is then has come in one step."""
+    """The steps (n,) by which a history falls, if it starts again from 0 at each, seldom and at no certain times: what
+    it is then has come in one step."""
     falls = np.flatnonzero(growth < 0)
     none = falls[:0]
     if not falls.size or not (growth > 0).any() or len(falls) * _RARE > np.isfinite(growth).sum():
@@ -119,8 +119,8 @@ def around_gaps_of_totals(
 
 
 def _between(left: float, right: float, growth: np.ndarray) -> np.ndarray:
-    """What lies between two values of a total that grows so, (draws, steps + 1), as far as both say: (draws, steps). Where
-    it has fallen, it started again from 0 when the later one says."""
+    """What lies between two values of a total that grows so, (draws, steps + 1), as far as both say: (draws, steps).
+    Where it has fallen, it started again from 0 when the later one says."""
     if right < left:
         grown = np.cumsum(growth, axis=1)
         since = right - (grown[:, -1:] - grown)[:, :-1]
