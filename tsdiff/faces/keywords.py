@@ -34,10 +34,10 @@ _INSTEAD = {
     "num_layers": "backbone=S4DConfig(blocks=…)",
     "hidden_size": "backbone=S4DConfig(width=…)",
     "dropout_rate": "backbone=S4DConfig(dropout=…)",
-    "max_epochs": 'trainer_kwargs={"max_epochs": …}, or training=TrainingConfig(max_steps=…)',
-    "epochs": "training=TrainingConfig(max_steps=…)",
+    "max_epochs": 'trainer_kwargs={"max_epochs": …}, or TSDiffEstimator(…).with_training(max_steps=…)',
+    "epochs": "TSDiffEstimator(…).with_training(max_steps=…)",
     "time_features": 'calendar="gluonts"',
-    "patience": "training=TrainingConfig(decay=…)",
+    "patience": "TSDiffEstimator(…).with_training(decay=…)",
     "distr_output": "nothing: samples come from the diffusion itself; leave it out",
     "imputation_method": "nothing: missing values need none; leave it out",
     "default_scale": "nothing: leave it out",
@@ -55,7 +55,7 @@ _INSTEAD_OF_TRAINER = {
     "enable_progress_bar": "train(dataset, progress=…)",
     "default_root_dir": "train(dataset, folder=…)",
     "enable_checkpointing": "train(dataset, folder=…)",
-    "accumulate_grad_batches": "training=TrainingConfig(accumulate=…), or batch_size=…",
+    "accumulate_grad_batches": "TSDiffEstimator(…).with_training(accumulate=…), or batch_size=…",
 }
 _OF_FRAMES = {
     "h": "prediction_length",
