@@ -32,7 +32,7 @@ from tsdiff.data.named import by_names
 from tsdiff.data.store import SPOOL_ABOVE
 from tsdiff.data.unused import told_unused
 from tsdiff.evaluation.tuning import TuningGrid, tune
-from tsdiff.faces.keywords import SCALINGS, as_tuple, translated
+from tsdiff.faces.keywords import SCALINGS, as_tuple, check_training, translated
 from tsdiff.faces.serde import register
 from tsdiff.fitting.chosen import choose_settings, left_open
 from tsdiff.fitting.options import check_options, unused
@@ -310,8 +310,7 @@ class TSDiffEstimator(Estimator):
         Raises:
             ConfigError: it cannot, as by method="map" from what is no flow map.
         """
-        guided = not self.config.conditional
-        tried = [] if tuning is None else tuning.settings(self.sampling, guided)
+        tried = [] if tuning is None else tuning.settings(self.sampling, not self.config.conditional)
         for sampling in (self.sampling, *tried):
             check_drawing(sampling, self.config, self.flow_map is not None)
 
@@ -395,6 +394,7 @@ class TSDiffEstimator(Estimator):
 
     def with_training(self, **changes: Any) -> TSDiffEstimator:
         """Change fields of the `TrainingConfig`, in place; returns the estimator. max_steps is then as given."""
-        self.from_data = tuple(name for name in self.from_data if name not in changes)
+        check_training(changes)
         self.training = replace(self.training, **changes)
+        self.from_data = tuple(name for name in self.from_data if name not in changes)
         return self

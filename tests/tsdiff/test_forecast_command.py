@@ -224,10 +224,19 @@ def test_gaps_at_the_ends_of_all_series_are_filled_and_nothing_is_scored(tmp_pat
     said = capsys.readouterr()
     assert "nothing is scored: the held-out ends of the series have no values to hide" in said.err
     assert "50 missing values of 5 series filled; 5 taken for counts: whole samples, their share of zeros" in said.out
-    assert "(imputed.csv, metrics.json)" in said.out
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
+    assert "(imputed.csv, gaps.png, metrics.json)" in said.out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "gaps.png", "metrics.json"}
     with pytest.raises(DataError, match="the last 7 steps of every series, held out to be scored, hold no observed"):
         run(tmp_path / "no", data=tmp_path / "sales.csv", prediction_length=7)
+
+
+def test_data_without_gaps_leaves_no_picture_of_an_earlier_run(tmp_path):
+    frame = pd.DataFrame({"timestamp": DAYS[:40], "target": np.arange(40.0) % 7})
+    frame.to_csv(tmp_path / "whole.csv", index=False)
+    frame.drop(index=[20, 21]).to_csv(tmp_path / "gaps.csv", index=False)
+    for name, drawn in (("gaps", True), ("whole", False)):
+        impute.main(Impute(data=tmp_path / f"{name}.csv", freq="D", windows=0, samples=5, output=tmp_path / "out"))
+        assert (tmp_path / "out" / "gaps.png").exists() is drawn
 
 
 def test_hidden_values_that_have_no_mase_are_told(tmp_path, capsys):
@@ -247,7 +256,7 @@ def test_series_too_short_to_be_scored_are_filled(tmp_path, capsys):
     for more, line in (({}, told), ({"windows": 0}, ""), ({"hide": 0.0}, "")):
         impute.main(Impute(**shared, **more))
         assert len(pd.read_csv(tmp_path / "out" / "imputed.csv")) == 1
-        assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "metrics.json"}
+        assert {file.name for file in (tmp_path / "out").iterdir()} == {"imputed.csv", "gaps.png", "metrics.json"}
         said = capsys.readouterr().err
         assert line in said
         assert line or "scored" not in said
@@ -343,7 +352,7 @@ def test_series_that_ended_long_ago_are_not_scored_and_the_others_are(trained, t
     assert injected_metrics(trained, watched, limits, DEFAULT_SCORING, config, tmp_path / "injected.png")
 
 
-def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):
+def test_a_change_of_clocks_near_what_is_forecast_filled_or_scored_is_told(tmp_path):
     times = pd.date_range("2024-03-01", "2024-03-29", freq="h", tz="Europe/Berlin")
     data = tmp_path / "load.parquet"
     pd.DataFrame({"time": times, "load": times.hour + 1.0}).drop(index=[600]).to_parquet(data)
@@ -352,6 +361,10 @@ def test_a_change_of_clocks_near_a_forecast_or_a_gap_is_told(tmp_path):
     options = Impute(data=data, no_train=True, output=tmp_path / "out", prediction_length=24, samples=2, hide=0.0)
     with pytest.warns(Note, match="clocks of Europe/Berlin change at 2024-03-31 03:00.*in a gap"):
         impute.main(options)
+    times = pd.date_range("2024-03-20", "2024-04-10", freq="h", tz="Europe/Berlin")
+    pd.DataFrame({"time": times, "load": times.hour + 1.0}).to_parquet(data)
+    with pytest.warns(Note, match="clocks of Europe/Berlin change at 2024-03-31 03:00.*in what is scored"):
+        anomaly.main(Anomaly(data=data, no_train=True, output=tmp_path / "out"))
 
 
 @pytest.mark.slow

@@ -326,6 +326,8 @@ def test_gluonts_trains_a_model_for_each_series():
         ({"max_steps": 10}, r"with_training\(max_steps="),
         ({"learning_rate": 0.1}, r"with_training\(learning_rate=…\), which leaves the rest as it is"),
         ({"seed": 1}, r"with_training\(seed="),
+        ({"patience": 5}, r"with_training\(decay=…\)"),
+        ({"epochs": 5}, r"with_training\(max_steps=…\)"),
         ({"guidance": "mse"}, r"sampling=Sampling\(guidance="),
         ({"width": 8}, r"backbone=S4DConfig\(width="),
         ({"contxt_length": 8}, "did you mean context_length"),
@@ -362,7 +364,7 @@ def test_training_takes_gluonts_keywords_that_change_nothing_and_refuses_others(
         np.testing.assert_array_equal(one.samples, other.samples)
     for keyword, instead in (
         ("ckpt_path", "folder="),
-        ("num_workers", "TrainingConfig"),
+        ("num_workers", r"with_training\(num_workers=…\)"),
         ("lr", "TSDiffEstimator"),
         ("item_id", "id_column="),
         ("timestamp", "timestamp_column="),

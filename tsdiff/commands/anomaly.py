@@ -17,6 +17,7 @@ from tsdiff.commands.common import predictor_for
 from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, Stamp, candidate_seasons
+from tsdiff.data.clocks import tell_changes_in_scored
 from tsdiff.data.entries import counted, read_series
 from tsdiff.data.series import summarised
 from tsdiff.model.model import TSDiff
@@ -95,6 +96,7 @@ def watch(job: Job, predictor: TSDiffPredictor, reference: int | None, settings:
     scored = held_out + wanted
     known = remembered(seasons_of(job.series.freq)) if isinstance(settings, ForecastScoring) else 0
     entries = tails(whole, scored + known)
+    tell_changes_in_scored(job.series.origin, entries, scored)
     silent = sorted({entry["item_id"] for entry in whole} - {entry["item_id"] for entry in entries})
     for line in summarised(
         [f"series {item!r} is not scored: its last {scored + known} steps hold no value" for item in silent]

@@ -24,13 +24,16 @@ from tsdiff.data.entries import counted
 from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, evaluate, metrics_table, rich_metrics_table
 from tsdiff.evaluation.pairs import Pair
+from tsdiff.evaluation.plots import spread
 from tsdiff.predictor import TSDiffPredictor
-from tsdiff.tasks.imputation.plots import plot_imputations
+from tsdiff.tasks.imputation.plots import MOST_PANELS, around_longest_gap, plot_imputations
 from tsdiff.tasks.suited import Suited, gaps_stay
 from tsdiff.windows.conditioning import bridge
 
 _OF_SCORES = ("imputed.png", "metrics.md")
 """Files that tell how good an imputation is."""
+_OF_GAPS = "gaps.png"
+"""Of the gaps that the data itself has."""
 _LEAST_SHOWN = 12
 """Steps at the ends of series that a picture shows at least, where fewer are held out."""
 
@@ -131,17 +134,26 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
 
 
 def fill(job: Job, predictor: TSDiffPredictor, samples: int, output: Path) -> int:
-    """Fill the gaps that the data itself has; writes imputed.csv; returns their number."""
+    """Fill the gaps that the data itself has; writes imputed.csv, and draws some; returns their number."""
     tell_changes_at_gaps(job.series.origin, job.series)
-    frames = []
+    gapped = [place for place, entry in enumerate(job.series) if np.isnan(entry["target"]).any()]
+    drawn = {gapped[place] for place in spread(len(gapped), MOST_PANELS)}
+    frames, shown = [], []
     with status("imputing the gaps of the data"):
-        for made in predictor.impute(job.series, samples):
+        for place, made in enumerate(predictor.impute(job.series, samples)):
             frame = made.to_frame()
             frames.append(frame[frame["imputed"]])
+            if place in drawn:
+                shown.append(around_longest_gap(made))
     whole = pd.concat(frames, ignore_index=True).drop(columns=["value", "imputed"])
     if len(whole):
         whole["timestamp"] = to_timestamps(whole["timestamp"], job.series.stamp)
     write_csv(output / "imputed.csv", job.series.origin.restored(whole))
+    if shown:
+        title = "the longest gap of each series, and what was imputed"
+        plot_imputations(shown, output / _OF_GAPS, title=title, stamp=job.series.stamp)
+    else:
+        (output / _OF_GAPS).unlink(missing_ok=True)  # of an earlier run
     return len(whole)
 
 
@@ -184,5 +196,6 @@ def main(options: Impute) -> None:
     else:
         note("the data itself has no gap; imputed.csv is empty")
     write_json(output / "metrics.json", metrics)
-    files = ("imputed.csv", *(_OF_SCORES if hidden.entries else ()), "metrics.json")
+    drawn = (_OF_GAPS,) if metrics["filled_values"] else ()
+    files = ("imputed.csv", *drawn, *(_OF_SCORES if hidden.entries else ()), "metrics.json")
     show(f"results: {output}/ ({', '.join(files)})")

@@ -1,9 +1,9 @@
-"""Changes of the clocks near what is forecast or filled: series are counted in UTC, and what keeps to the local clock
-moves in it."""
+"""Changes of the clocks near what is forecast, filled or scored: series are counted in UTC, and what keeps to the
+local clock moves in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
 import numpy as np
@@ -29,7 +29,20 @@ def tell_changes(origin: Origin, entries: Iterable[Entry], steps: int) -> None:
     with quiet():
         ends = pd.PeriodIndex([entry["start"] + np.shape(entry["target"])[-1] for entry in entries]).unique()
         ahead = ends.shift(steps - 1)
-    _tell(origin, ends, ahead, pd.Timedelta(0), "forecast", "a forecast or the week before it")
+    _tell(origin, ends, ahead, pd.Timedelta(0), "is forecast an hour off", "a forecast or the week before it")
+
+
+def tell_changes_in_scored(origin: Origin, entries: Sequence[Entry], last: int | None) -> None:
+    """Warn where clocks change within so many steps at the ends of series, which are scored, or in the week before
+    them; None: all are."""
+    if not _in_utc(origin):
+        return
+    lengths = [np.shape(entry["target"])[-1] for entry in entries]
+    begins = [0 if last is None else max(0, length - last) for length in lengths]
+    with quiet():
+        first = pd.PeriodIndex([entry["start"] + begin for entry, begin in zip(entries, begins, strict=True)])
+        end = pd.PeriodIndex([entry["start"] + (length - 1) for entry, length in zip(entries, lengths, strict=True)])
+    _tell(origin, first, end, pd.Timedelta(0), "looks like an anomaly", "what is scored or the week before it")
 
 
 def tell_changes_at_gaps(origin: Origin, entries: Iterable[Entry]) -> None:
@@ -44,7 +57,7 @@ def tell_changes_at_gaps(origin: Origin, entries: Iterable[Entry]) -> None:
     if len(found):
         made = pd.PeriodIndex.from_ordinals  # type: ignore[attr-defined]  # the stubs lack it
         first, last = (made(ordinals, freq=entry["start"].freq) for ordinals in found.T)
-        _tell(origin, first, last, _LEARNT, "filled", "a gap or within a week of it")
+        _tell(origin, first, last, _LEARNT, "is filled an hour off", "a gap or within a week of it")
 
 
 def _in_utc(origin: Origin) -> bool:
@@ -65,7 +78,7 @@ def _tell(
         local = f"df[{origin.timestamp!r}].dt.tz_localize(None)"
         tell(
             f"the clocks of {zone.tz} change at {met.tz_localize('UTC').tz_convert(zone.tz)}, in {where}, and hours "
-            f"are counted in UTC: what keeps to the local clock is {done} an hour off for some days. If this does, "
+            f"are counted in UTC: what keeps to the local clock {done} for some days. If this does, "
             f"give local times without their zone, {local}, and the mean of those that come twice"
         )
 

@@ -90,8 +90,8 @@ def told_apart(name: str, option: str = "item_id, on the command line --id,") ->
 
 
 def _holds_texts(column: pd.Series | pd.DataFrame) -> bool:
-    """Whether a column holds texts, and not dates as such; columns of the same name do not."""
-    if isinstance(column, pd.DataFrame) or looks_dated(column):
+    """Whether a column holds texts, neither dates nor decimal.Decimal; columns of the same name do not."""
+    if isinstance(column, pd.DataFrame) or looks_dated(column) or holds_numbers(column):
         return False
     kinds = pd.api.types
     return bool(

@@ -13,14 +13,13 @@ import pandas as pd
 from shared.errors import DataError
 from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
+from tsdiff.data.year_parts import PART_OF_YEAR, first_days
 
 Stamp = Literal["start", "end", "first workday", "last workday"]
 """Which day of their period timestamps name."""
 
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
-_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}-?[Qq][1-4])")
-_QUARTER = r"\s*\d{4}-?[Qq][1-4]\s*"
-_WEEK = r"\s*(\d{4})-?W(\d{2})(?:-?([1-7]))?\s*"
+_DATE = re.compile(rf"\s*(\d{{4}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|{PART_OF_YEAR})")
 _TIME_OF_DAY = r"\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*"
 _FEW = 100
 """Texts that tell whether a column holds dates."""
@@ -165,11 +164,8 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
                 f"column {name!r} holds times of day without a date (first: {values.iloc[0]!r}); write timestamps as "
                 "2024-01-31 18:00, in one column"
             )
-        if values.str.fullmatch(_QUARTER).all():
-            quarters = values.str.strip().str.upper().str.replace("-", "")
-            return pd.PeriodIndex(quarters, freq="Q").to_timestamp()
-        if values.str.fullmatch(_WEEK).all():
-            return _of_weeks(values, name)
+        if (days := first_days(values, name)) is not None:
+            return days
         iso: dict[str, object] = {"format": "ISO8601"}
         attempts = [{"dayfirst": _day_first(values, name)}, iso, {**iso, "utc": True}]
     elif (odd := next((v for v in values if isinstance(v, (int, float, np.number))), None)) is not None:
@@ -183,17 +179,6 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
         except (ValueError, TypeError):
             continue
     raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date; write timestamps as 2024-01-31 18:00")
-
-
-def _of_weeks(values: pd.Series, name: str) -> pd.DatetimeIndex:
-    """Weeks of ISO 8601, 2024-W05, by their Mondays, or days of them, 2024-W05-3."""
-    year, week, day = (part for _, part in values.str.extract(_WEEK).items())
-    days = pd.to_datetime(year + "-W" + week + "-" + day.fillna("1"), format="%G-W%V-%u", errors="coerce")
-    wrong = days.isna() | (days.dt.strftime("%G") != year)  # pandas takes week 53 of a year of 52 for the next one's
-    if wrong.any():
-        bad = values[wrong].iloc[0]
-        raise DataError(f"column {name!r}: {bad!r} is no week of its year; weeks are those of ISO 8601, 2024-W05")
-    return pd.DatetimeIndex(days)
 
 
 def _first_bad(values: pd.Series) -> object:

@@ -19,6 +19,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import base_freq
 from tsdiff.ensemble import EnsemblePredictor
 from tsdiff.estimator import DEFAULT_LOSS, DEFAULT_TRAINING, TSDiffEstimator
+from tsdiff.faces.keywords import check_sampling, check_training
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import BackboneConfig
 from tsdiff.predictor import TSDiffPredictor
@@ -103,11 +104,13 @@ class Preset(Checked, ModelSettings):
         return self.mse if (guidance or self.guidance) == "mse" else self.quantile
 
     def with_training(self, **changes: Any) -> Preset:
-        """The same preset with some fields of its `TrainingConfig` changed."""
+        """The same preset with some fields of its `TrainingConfig` changed; refuses names that are none of theirs."""
+        check_training(changes)
         return replace(self, training=replace(self.training, **changes))
 
     def with_sampling(self, **changes: Any) -> Preset:
-        """The same preset with some fields of its `Sampling` changed, of both energies."""
+        """The same preset with some fields of its `Sampling` changed, of both energies; refuses other names."""
+        check_sampling(changes)
         return replace(self, mse=replace(self.mse, **changes), quantile=replace(self.quantile, **changes))
 
     def member(self, place: int) -> Preset:

@@ -168,7 +168,8 @@ class FrameCalls(JointCalls):
 
         Returns:
             A long frame: id, timestamp, "cutoff" (the last time before the window), "actual", mean, and a column a
-            level, named as in `predict_df`. Series that are too short are left out, of which a warning tells.
+            level, named as in `predict_df`. Warnings tell of series that are too short, which are left out, and of
+            windows whose "actual" is missing.
 
         Raises:
             ConfigError, DataError: see `predict_df`; no series is long enough.
@@ -186,6 +187,7 @@ class FrameCalls(JointCalls):
         cutoffs = to_timestamps([shifted(one.start_date, -1) for one in made], job.series.stamp)
         table.insert(2, "cutoff", cutoffs.repeat(job.steps))
         table.insert(3, "actual", np.concatenate([label["target"] for label in parts.test.label]))
+        _tell_missing(table)
         return job.series.origin.restored(table, ("timestamp", "cutoff"))
 
     def plot(
@@ -337,6 +339,18 @@ def _tell_far(series: SeriesSet, columns: Sequence[str]) -> None:
         tell(
             f"covariate {name!r} of id {ids[0]!r}{more} leaves its past range in future_df by more than half of it, "
             "and counts as there; is it in the same unit?"
+        )
+
+
+def _tell_missing(table: pd.DataFrame) -> None:
+    """Say in which windows "actual" is missing, as where the last rows of a frame are still to come."""
+    missing = table["actual"].isna()
+    if missing.any():
+        ids = table.loc[missing, "item_id"].unique()
+        named = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        tell(
+            f"actual is missing in {missing.sum()} of {len(table)} rows, of ids {named}: no value was observed there; "
+            "leave out last rows that are still to come, and windows end where values do"
         )
 
 

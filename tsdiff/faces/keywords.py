@@ -34,10 +34,10 @@ _INSTEAD = {
     "num_layers": "backbone=S4DConfig(blocks=…)",
     "hidden_size": "backbone=S4DConfig(width=…)",
     "dropout_rate": "backbone=S4DConfig(dropout=…)",
-    "max_epochs": 'trainer_kwargs={"max_epochs": …}, or training=TrainingConfig(max_steps=…)',
-    "epochs": "training=TrainingConfig(max_steps=…)",
+    "max_epochs": 'trainer_kwargs={"max_epochs": …}, or TSDiffEstimator(…).with_training(max_steps=…)',
+    "epochs": "TSDiffEstimator(…).with_training(max_steps=…)",
     "time_features": 'calendar="gluonts"',
-    "patience": "training=TrainingConfig(decay=…)",
+    "patience": "TSDiffEstimator(…).with_training(decay=…)",
     "distr_output": "nothing: samples come from the diffusion itself; leave it out",
     "imputation_method": "nothing: missing values need none; leave it out",
     "default_scale": "nothing: leave it out",
@@ -55,7 +55,7 @@ _INSTEAD_OF_TRAINER = {
     "enable_progress_bar": "train(dataset, progress=…)",
     "default_root_dir": "train(dataset, folder=…)",
     "enable_checkpointing": "train(dataset, folder=…)",
-    "accumulate_grad_batches": "training=TrainingConfig(accumulate=…), or batch_size=…",
+    "accumulate_grad_batches": "TSDiffEstimator(…).with_training(accumulate=…), or batch_size=…",
 }
 _OF_FRAMES = {
     "h": "prediction_length",
@@ -146,6 +146,16 @@ def check_sampling(changes: Mapping[str, Any], of_frames: bool = False) -> None:
             raise ConfigError(f"{said}: this call has no such option; leave it out")
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
         raise ConfigError(f"{said}: no such setting of the sampling; {meant}")
+
+
+def check_training(changes: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what is no field of `TrainingConfig`; the message tells what may be meant."""
+    known, others = [one.name for one in fields(TrainingConfig)], _TRAINING | _TRAINER
+    for name, value in changes.items():
+        if name not in known:
+            close = others.get(name) or next(iter(get_close_matches(name, known, n=1)), None)
+            meant = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
+            raise ConfigError(f"{name}={value!r}: no such setting of the training; {meant}")
 
 
 def _translate_trainer(trainer: Mapping[str, Any], made: Translated) -> None:

@@ -12,7 +12,7 @@ from tsdiff.windows.config import WindowConfig
 _FIT_OPTIONS = ("accelerator", "devices", "strategy", "num_nodes", "callbacks", "logger")
 _INSTEAD = {
     "ckpt_path": "use folder=…, from which an interrupted training goes on",
-    "num_workers": "use the estimator's training=TrainingConfig(num_workers=…)",
+    "num_workers": "use TSDiffEstimator(…).with_training(num_workers=…)",
     "num_prefetch": "leave it out",
     "item_id": "fit takes the name of the column as id_column=…",
     "timestamp": "fit takes the name of the column as timestamp_column=…",

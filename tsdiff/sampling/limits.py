@@ -7,7 +7,7 @@ import numpy as np
 
 _RECENT = 2000
 """Values that are looked at."""
-_LEAST, _SHARE = 8, 0.02
+_LEAST, _SHARE = 8, 0.01
 """How many of them are at a limit, and which share."""
 _VISITS = 4
 """How many times a series has to come there: what is held for long once, such as a rate, is no limit."""

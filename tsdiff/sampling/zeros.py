@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tsdiff.sampling.shut import shut_shares
 from tsdiff.windows.outages import without_last_zero, without_outages
 
 _RECENT_SEASONS, _RECENT = 28, 200
@@ -68,24 +69,36 @@ class _Seen:
         present: those since the last change.
         recent: the part of them that tells the share of zeros.
         places: (steps,) of the steps, counted from the end of `recent` on.
-        season: in steps; 1 where there is none.
+        seasons: in steps, the primary one first; 1 where there is none.
+        life: as much as longer seasons need, up to the end of `recent`.
     """
 
     values: np.ndarray
     present: np.ndarray
     recent: np.ndarray
     places: np.ndarray
-    season: int
+    seasons: tuple[int, ...]
+    life: np.ndarray
+
+    @property
+    def season(self) -> int:
+        return self.seasons[0]
 
 
 def within(
-    samples: np.ndarray, history: np.ndarray, season: int, counts: bool = True, told: bool = False
+    samples: np.ndarray,
+    history: np.ndarray,
+    season: int,
+    counts: bool = True,
+    told: bool = False,
+    longer: Sequence[int] = (),
 ) -> np.ndarray:
     """Samples of a series that takes no value below 0, as its values are.
 
     Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
     season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
-    of its positive values on); and if all values are whole numbers, so are the samples, of which those that are not
+    of its positive values on; at times of the season that are nearly always zero, while others are not, these, too);
+    and if all values are whole numbers, so are the samples, of which those that are not
     zero are at least 1, and more are zero than in the history only as far as rounding makes them so and Poisson's law
     of their mean has as many. Zeros before a series begins tell nothing, nor do those of a few outages that
     are over (a shop that was shut twice), nor does what was before a last run of zeros, or of others, that by it would
@@ -105,6 +118,7 @@ def within(
         season: steps of the season; 1 where there is none.
         counts: whether to look at zeros and whole numbers at all.
         told: whether the samples go by more than the history, such as covariates.
+        longer: seasons that hold several of that one, in steps; others of them tell nothing.
 
     Returns:
         Shaped like `samples`.
@@ -114,13 +128,18 @@ def within(
         return np.maximum(samples, 0.0)
     present = without_outages(_present(history, season), season) if (history > 0).any() else history
     before = without_last_zero(present, season)
-    seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), season)
+    seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), (season, *longer), before)
     made = _as_seen(samples, seen, support.counts, told)
     return made if before is present else _going_on(made)
 
 
 def within_gaps(
-    samples: np.ndarray, values: np.ndarray, season: int, counts: bool = True, told: bool = False
+    samples: np.ndarray,
+    values: np.ndarray,
+    season: int,
+    counts: bool = True,
+    told: bool = False,
+    longer: Sequence[int] = (),
 ) -> np.ndarray:
     """Draws of the missing values of a series that takes no value below 0, as its values are: `within`, where the
     values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended.
@@ -128,7 +147,7 @@ def within_gaps(
     Args:
         samples: (number, n), of the n missing values in their order.
         values: (length,), NaN where missing, none below 0, one at least known.
-        season, counts, told: see `within`.
+        season, counts, told, longer: see `within`.
 
     Returns:
         Shaped like `samples`.
@@ -140,7 +159,7 @@ def within_gaps(
     missing = np.flatnonzero(np.isnan(values))
     for part in _lives(values, season):
         inside = slice(*np.searchsorted(missing, [part.start, part.stop]))
-        for some, seen in _around(values[part], season):
+        for some, seen in _around(values[part], (season, *longer)):
             here = slice(inside.start + some.start, inside.start + some.stop)
             made[:, here] = _as_seen(samples[:, here], seen, support.counts, told)
     return made
@@ -175,16 +194,16 @@ def _lives(values: np.ndarray, season: int) -> list[slice]:
     return [slice(0, begin), slice(begin, end), slice(end, len(values))]
 
 
-def _around(values: np.ndarray, season: int) -> Iterator[tuple[slice, _Seen]]:
+def _around(values: np.ndarray, seasons: tuple[int, ...]) -> Iterator[tuple[slice, _Seen]]:
     """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
     missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
-    reach, first = _told_by(season) // 2, 0
+    reach, first = _told_by(seasons[0]) // 2, 0
     while first < len(missing):
         stop = int(np.searchsorted(missing, missing[first] + reach))
         before, after = np.searchsorted(known, missing[[first, stop - 1]])
         end = int(known[min(after + reach, len(known)) - 1]) + 1
         near = values[known[max(before - reach, 0)] : end]
-        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, season)
+        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, seasons, values[:end])
         first = stop
 
 
@@ -193,14 +212,29 @@ def _as_seen(samples: np.ndarray, seen: _Seen, whole: bool, told: bool) -> np.nd
     zeros = Support.of(seen.values).zeros
     if not told and zeros >= _SOME_ZEROS and (seen.values > 0).any() and _by_chance(seen.recent, seen.season):
         return _of_sizes(samples, seen)
-    above, limit = np.maximum(samples, 0.0), _limit(samples, seen, whole)
+    above, limit = np.maximum(samples, 0.0), _limits(samples, seen, whole, told)
     if not whole:
         return np.where(above <= limit, 0.0, above)
     return np.where(samples <= limit, 0.0, np.maximum(np.rint(above), 1.0)).astype(samples.dtype)
 
 
+def _limits(samples: np.ndarray, seen: _Seen, whole: bool, told: bool) -> np.ndarray:
+    """The value up to which samples of each step are zero, (steps,); those of whole numbers may be below 0."""
+    if told:
+        return np.full(len(seen.places), _limit(samples, seen, whole))
+    steps = (seen.places, np.arange(-len(seen.recent), 0))
+    shut, past = (shut_shares(seen.life, places, seen.seasons) for places in steps)
+    usual, limits = np.isnan(shut), np.zeros(len(shut))
+    if usual.any():
+        others = replace(seen, places=seen.places[usual], recent=np.where(np.isnan(past), seen.recent, np.nan))
+        limits[usual] = _limit(samples[:, usual], others, whole)
+    for step in np.flatnonzero(~usual):
+        limits[step] = np.quantile(samples[:, step], shut[step], method="lower")
+    return limits
+
+
 def _limit(samples: np.ndarray, seen: _Seen, whole: bool) -> float:
-    """The value up to which samples are zero; those of whole numbers may be below 0."""
+    """The value up to which samples of steps alike are zero."""
     positive = seen.values[seen.values > 0]
     if not positive.size:
         return np.inf

@@ -122,11 +122,7 @@ def _states(row: np.ndarray, sampling: Sampling) -> States | None:
 
 
 def _like(
-    samples: np.ndarray,
-    row: np.ndarray,
-    sampling: Sampling,
-    states: States | None,
-    adapted: Callable[..., np.ndarray],
+    samples: np.ndarray, row: np.ndarray, sampling: Sampling, states: States | None, adapted: Callable[..., np.ndarray]
 ) -> np.ndarray:
     """Samples (number, steps) within what is given, or else what a series (length,) shows; `adapted` to its zeros, or
     one of its two states."""
@@ -134,11 +130,11 @@ def _like(
     minimum, maximum = sampling.bounds
     low, high = low if minimum is None else minimum, high if maximum is None else maximum
     samples = samples if states is None else as_states(samples, states)
-    within = samples if (low, high) == (None, None) else np.clip(samples, low, high)
-    if states is not None or not (_bounded(sampling) and Support.of(row).nonnegative):
-        return within
-    made = adapted(within)
-    return made if (low, high) == (None, None) else np.clip(made, low, high)
+    high = np.inf if high is None else high
+    if states is None and _bounded(sampling) and Support.of(row).nonnegative:
+        # How far below 0 samples are tells which of them stand for zeros.
+        samples = adapted(np.clip(samples, low or -np.inf, high))
+    return np.clip(samples, -np.inf if low is None else low, high)
 
 
 def suited(
@@ -216,8 +212,9 @@ def _suited(
 ) -> SampleForecast:
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
-    suit = partial(within, season=seasons[0], counts=sampling.counts, told=told or effect is not None)
-    jumps = None if told or effect is not None else jumps_of(history, sampling, seasons)
+    by_more = told or effect is not None
+    suit = partial(within, season=seasons[0], counts=sampling.counts, told=by_more, longer=seasons[1:])
+    jumps = None if by_more else jumps_of(history, sampling, seasons)
     if jumps is None:
         parts = [_ahead(samples[..., at], row, sampling, suit) for at, row in enumerate(history)]
         about = replace(Suited.of(history, sampling), **{name: getattr(_about(made.info), name) for name in CHANGED})
@@ -334,7 +331,7 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
         stayed = _like(stayed, rows[0], sampling, _states(rows[0], sampling), _positive)
         return replace(made, samples=stayed.astype(made.samples.dtype))
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
-    suit = partial(within_gaps, season=seasons[0], counts=sampling.counts, told=told)
+    suit = partial(within_gaps, season=seasons[0], counts=sampling.counts, told=told, longer=seasons[1:])
     parts = [
         _inside(part, row, sampling, suit, seasons[0])
         for part, row in zip(np.split(made.samples, ends, axis=1), rows, strict=True)

@@ -19,7 +19,7 @@ from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.windows.gaps import stretches
 
 _RECENT, _FEWEST, _OFTEN = 2048, 30, 1 / 6
-"""Steps that are looked at, how many are known at least, and the share of them that grow: what grows less often is a
+"""Steps that are looked at at least, how many are known, and the share of them that grow: what grows less often is a
 matter of jumps (`tsdiff.sampling.jumps`)."""
 _SEASONS = 4
 """Seasons from which on each time of them has a mean of its own."""
@@ -27,13 +27,17 @@ _ALIKE = 0.25
 """The correlation of one step's growth with the next's, at most: a line with noise has less than minus this, for what
 is too much comes off again; a curve that bends has more."""
 
+_RARE, _REGULAR = 100, 1.2
+"""Steps for each time that a counter starts again from 0, at least; and how much longer than the shortest the longest
+time between three of them is, up to which they are regular: those come again, as of what counts each month."""
+
 Made = TypeVar("Made")
 Make = Callable[[Iterable[Entry], int], Iterator[Made]]
 
 
 def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
     """What a history (length,), NaN where missing, grows by from one step to the next, (length − 1,), if it is a
-    running total; None if not.
+    running total; None if not. Where it started again from 0, as counters of a machine do with it, that is missing.
 
     Args:
         history: of the series.
@@ -42,12 +46,28 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
     if len(history) <= _FEWEST:
         return None
     growth = np.diff(history)
+    growth[_restarts(history, growth, season)] = np.nan
     begun = int(np.argmax(growth > 0))  # before it nothing was counted
-    recent = growth[begun:][-_RECENT:]
+    recent = growth[begun:][-max(_RECENT, _SEASONS * season) :]
     known = recent[np.isfinite(recent)]
     if len(known) < _FEWEST or not np.isfinite(history[-1]) or (growth < 0).any() or (known > 0).mean() <= _OFTEN:
         return None
     return growth if abs(_correlation(_without_season(recent, season))) <= _ALIKE else None
+
+
+def _restarts(history: np.ndarray, growth: np.ndarray, season: int) -> np.ndarray:
+    """The steps (n,) by which a history falls, if it starts again from 0 at each, seldom and at no certain times: what
+    it is then has come in one step."""
+    falls = np.flatnonzero(growth < 0)
+    none = falls[:0]
+    if not falls.size or not (growth > 0).any() or len(falls) * _RARE > np.isfinite(growth).sum():
+        return none
+    after, between, most = history[falls + 1], np.diff(falls), np.nanmax(growth)
+    if after.min() < 0 or after.max() > most or most > -growth[falls].max():  # or one value is wrong
+        return none
+    if len(falls) > 1 and 2 * len(np.unique(falls % season)) <= len(falls):
+        return none
+    return none if len(falls) > 2 and between.max() <= _REGULAR * between.min() else falls
 
 
 def around_totals(
@@ -99,7 +119,13 @@ def around_gaps_of_totals(
 
 
 def _between(left: float, right: float, growth: np.ndarray) -> np.ndarray:
-    """What lies between two values of a total that grows so, (draws, steps + 1), as far as both say: (draws, steps)."""
+    """What lies between two values of a total that grows so, (draws, steps + 1), as far as both say: (draws, steps).
+    Where it has fallen, it started again from 0 when the later one says."""
+    if right < left:
+        grown = np.cumsum(growth, axis=1)
+        since = right - (grown[:, -1:] - grown)[:, :-1]
+        again: np.ndarray = np.where(since >= 0, since, left + grown[:, :-1])
+        return again
     together = growth.sum(axis=1, keepdims=True)
     shares = np.where(together > 0, growth / np.where(together > 0, together, 1.0), 1 / growth.shape[1])
     made: np.ndarray = np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)

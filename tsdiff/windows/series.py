@@ -45,7 +45,9 @@ def suited_series(entry: Mapping[str, Any], config: WindowConfig, name: str, hor
         raise unadapted(getattr(start, "freqstr", "h"))
     if not isinstance(start, pd.Period) or freq_of(start) != config.freq:
         found = f"has frequency {start.freqstr}" if isinstance(start, pd.Period) else f"starts at {start!r}"
-        wanted = f"a pd.Period of frequency {config.freq!r}: pd.Period(start, {config.freq!r})"
+        # gluonts.zebras has periods of its own
+        made = "start.to_pandas()" if hasattr(start, "to_pandas") else f"pd.Period(start, {config.freq!r})"
+        wanted = f"a pd.Period of frequency {config.freq!r}: {made}"
         raise DataError(f"series {name!r} {found}; this model needs {wanted}")
     counts = {
         DYNAMIC: config.dynamic_features,

@@ -192,7 +192,7 @@ def test_weeks_of_iso_8601_are_dates():
     values = np.arange(8.0)
     wanted = series_from_frame(pd.DataFrame({"timestamp": mondays, "target": values}))
     for form in ("%G-W%V", "%GW%V", " %G-W%V-1 "):
-        found = series_from_frame(pd.DataFrame({"timestamp": mondays.strftime(form), "target": values}))
+        found = series_from_frame(pd.DataFrame({"week": mondays.strftime(form), "target": values}))
         assert (found.freq, found.stamp, found[0]["start"]) == (wanted.freq, wanted.stamp, wanted[0]["start"])
     days = pd.date_range("2024-12-27", periods=8)
     (entry,) = series_from_frame(pd.DataFrame({"timestamp": days.strftime("%GW%V%u"), "target": np.arange(8.0)}))
@@ -200,6 +200,38 @@ def test_weeks_of_iso_8601_are_dates():
     odd = pd.DataFrame({"timestamp": ["2021-W52", "2021-W53", "2022-W01"], "target": 1.0})
     with pytest.raises(DataError, match="'2021-W53' is no week of its year"):
         series_from_frame(odd)
+
+
+@pytest.mark.parametrize("form", ["{y}Q{q}", "{y}-q{q}", "{y} Q{q}", "{y}:Q{q}", "Q{q} {y}", "Q{q}-{y}"])
+def test_quarters_are_dates_however_they_are_written(form):
+    days = pd.date_range("2019-10-01", periods=8, freq="QS")
+    texts = [form.format(y=day.year, q=day.quarter) for day in days]
+    series = series_from_frame(pd.DataFrame({"when": texts, "gdp": np.arange(8.0)}), target="gdp")
+    assert (series.freq, series[0]["start"], series.stamp) == ("Q-DEC", pd.Period("2019Q4"), "start")
+    np.testing.assert_array_equal(series[0]["target"], np.arange(8.0))
+
+
+@pytest.mark.parametrize("form", ["{y}M{m:02}", "{y}-M{m:02}", "{y}m{m}"])
+def test_months_of_statistical_offices_are_dates(form):
+    days = pd.date_range("2019-10-01", periods=14, freq="MS")
+    texts = [form.format(y=day.year, m=day.month) for day in days]
+    series = series_from_frame(pd.DataFrame({"when": texts, "cpi": np.arange(14.0)}), target="cpi")
+    assert (series.freq, series[0]["start"]) == ("M", pd.Period("2019-10"))
+    np.testing.assert_array_equal(series[0]["target"], np.arange(14.0))
+
+
+def test_six_digits_are_told_how_to_be_read():
+    """201001 may be January 2010, or the first of October 2020."""
+    texts = pd.date_range("2010-01-01", periods=12, freq="MS").strftime("%Y%m")
+    with pytest.raises(
+        DataError, match=r"'201001' may be a month or a day.*pd\.to_datetime\(df\['when'\], format='%Y%m'"
+    ):
+        series_from_frame(pd.DataFrame({"when": texts, "y": 1.0}), target="y", timestamp="when")
+
+
+def test_codes_that_begin_like_years_are_no_dates():
+    frame = pd.DataFrame({"unit": ["2000W90", "2000M25"] * 4, "on": pd.date_range("2024-01-01", periods=8), "y": 1.0})
+    assert series_from_frame(frame, target="y")[0]["start"] == pd.Period("2024-01-01", "D")
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Atlantic/Azores"])

@@ -88,3 +88,22 @@ def test_a_preset_with_the_bundled_model_draws_half_of_the_samples_from_it_fine_
     assert not np.array_equal(first.samples, second.samples)
     assert forecast.samples.min() >= 0.5
     assert isinstance(replace(preset, tuned_steps=0).train(sines(2), "h", 8, progress=False), TSDiffPredictor)
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"max_step": 5}, r"max_step=5: no such setting of the training; did you mean max_steps\?"),
+        ({"lr": 0.1}, r"did you mean learning_rate\?"),
+        ({"qqqq": 1}, "qqqq=1: no such setting of the training; there are max_steps, "),
+    ],
+)
+def test_settings_of_a_training_that_there_are_not_are_told_what_is_meant(change, remedy):
+    for owner in (Preset(), Preset().estimator("h", 8)):
+        with pytest.raises(ConfigError, match=remedy):
+            owner.with_training(**change)
+
+
+def test_settings_of_a_sampling_that_there_are_not_are_told_what_is_meant():
+    with pytest.raises(ConfigError, match=r"stpes=5: no such setting of the sampling; did you mean steps\?"):
+        Preset().with_sampling(stpes=5)

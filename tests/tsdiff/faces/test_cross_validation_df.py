@@ -37,6 +37,16 @@ def test_windows_roll_over_the_end_of_each_series(default):
         default.cross_validation_df(given, 3, 0, prediction_length=5)
 
 
+def test_windows_whose_last_values_are_missing_are_told(default):
+    """Rows that are still to come, and a value that is lost, were NaN in "actual" without a word."""
+    given = long()
+    given.loc[(given["item_id"] == "b") & (given["timestamp"] > DAYS[-3]), "target"] = np.nan
+    options: dict[str, Any] = {"windows": 2, "prediction_length": 5}
+    line = "actual is missing in 2 of 20 rows, of ids 'b': no value was observed there"
+    assert any(one.startswith(line) for one in said(default.cross_validation_df, given, **options))
+    assert not any("missing" in one for one in said(default.cross_validation_df, long(), **options))
+
+
 def test_windows_know_covariates(real):
     past, _, _ = promoted()
     options: dict[str, Any] = {"prediction_length": 10, "num_samples": 9}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,15 @@ def said(call: Any, *arguments: Any, **options: Any) -> list[str]:
 
 
 # --- frames ------------------------------------------------------------------------------------------------
+
+
+def test_decimals_are_no_texts_that_may_tell_series_apart(default: TSDiffPredictor):
+    """The ids were told as a column that is not used."""
+    frame = long().rename(columns={"item_id": "shop", "target": "sold"})
+    told = said(
+        default.predict_df, frame.assign(sold=frame["sold"].round(2).astype(str).map(Decimal)), prediction_length=7
+    )
+    assert told == ["series are told apart by the column 'shop'; id_column names another"]
 
 
 def test_ids_are_found_where_one_column_of_texts_tells_series_apart(default: TSDiffPredictor):

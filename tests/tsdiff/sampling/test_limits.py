@@ -52,6 +52,16 @@ def test_what_is_no_limit(kind: str):
         assert low in (None, 0.0)  # where most counts are 0
 
 
+def test_a_share_of_one_in_a_hundred_is_enough():
+    """Of minutes of a processor's load, which is 100 % at its peak alone; 2 % were asked for."""
+    for seed in range(5):
+        rng, steps = np.random.default_rng(seed), np.arange(2000)
+        load = np.round(60 + 25 * np.sin(2 * np.pi * steps / 1440) + rng.normal(0, 10, 2000), 1)
+        assert 0.01 <= (load >= 100).mean() < 0.02
+        assert limits_of(np.minimum(load, 100)) == (None, 100.0)
+        assert limits_of(load) == (None, None)
+
+
 def test_limits_on_either_side():
     rng = np.random.default_rng(0)
     values = charged(rng)

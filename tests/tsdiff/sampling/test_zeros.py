@@ -154,6 +154,50 @@ def test_the_share_of_zeros_is_that_of_the_times_of_the_season():
     assert days.shape == (400, 12)
 
 
+@pytest.mark.parametrize("name", ["closed", "told", "opened", "idle"])
+def test_a_day_of_the_week_that_is_always_zero_is_so_however_wide_samples_are(name):
+    """Sundays of a shop that was never open on them had a mean of a fifth of the others', at a chance of 25 %."""
+    days, samples = np.arange(210), normal(40, 30)
+    history = np.where(days % 7 == 6, 0.0, SOLD[days % 200] + 10)
+    if name == "opened":
+        history[-1] = 30.0
+    if name == "idle":  # two months of three, so that most other days are zero, too
+        history[days // 30 % 3 > 0] = 0.0
+    made = within(samples, history, 7, told=name == "told")
+    sundays = made[:, [6, 13]]
+    if name == "closed":
+        np.testing.assert_allclose((sundays == 0).mean(axis=0), 28 / 29, atol=0.01)
+        others = np.delete(made, [6, 13], axis=1)
+        assert (others == 0).mean() < 0.01 < (samples < 0).mean()
+        assert (sundays[sundays > 0] > 80).all()  # the largest of the samples
+    else:
+        assert (sundays == 0).mean() < 0.7
+
+
+@pytest.mark.parametrize("weeks", [5, 12])
+def test_sundays_of_hours_are_those_of_weeks(weeks):
+    """Of a day's hours a seventh was zero, so that all days were as often; of the next one none may be a Sunday."""
+    hours = np.arange(weeks * 168)
+    opened = (hours % 24 >= 8) & (hours % 24 < 20) & (hours % 168 < 144)
+    history = np.where(opened, SOLD[hours % 200] + 10, 0.0)
+    samples, week = normal(40, 30, 168), opened[:168]
+    made = within(samples, history, 24, longer=(168, 365, 1))
+    assert (made[:, ~week] == 0).mean() > 0.9
+    assert (made[:, week] == 0).mean() < 0.01
+    assert (within(samples[:, :24], history, 24, longer=(168,))[:, week[:24]] == 0).mean() < 0.01
+    assert (within(samples, history, 24)[:, week] == 0).mean() > 0.1
+    gapped = np.where((hours >= 400) & (hours < 568), np.nan, history)
+    filled = within_gaps(normal(40, 30, 168), gapped, 24, longer=(168,))
+    assert (filled[:, ~opened[400:568]] == 0).mean() > 0.9
+    assert (filled[:, opened[400:568]] == 0).mean() < 0.01
+
+
+def test_few_sundays_are_chance():
+    hours = np.arange(2 * 168)
+    history = np.where(hours % 168 < 144, SOLD[hours % 200] + 10, 0.0)
+    assert (within(normal(40, 30, 168), history, 24, longer=(168,))[:, 144:] == 0).mean() < 0.7
+
+
 def test_zeros_alone_go_on_and_series_without_zeros_get_none_but_by_rounding():
     assert not within(normal(0.0, 0.3), np.zeros(50), 7).any()
     counts = np.arange(1.0, 60.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,18 @@ def test_of_series_whose_scored_end_has_no_value_that_is_told_and_short_ones_are
     np.testing.assert_array_equal(scored.score, anomaly_scores(model, short)[0].score)
     with pytest.raises(DataError, match="a forecast needs a value before the one that is scored; give longer series"):
         anomaly_scores(model, short | {"target": hours[:1]}, ForecastScoring(last=100))
+
+
+@pytest.mark.parametrize(("last", "told"), [(None, True), (313, True), (312, False)])
+def test_a_change_of_clocks_near_what_is_scored_is_told(last: int | None, told: bool) -> None:
+    """What keeps to the local clock is an hour off for some days: with `last` the first step that is scored begins a
+    week after the change, or an hour before that."""
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("h", 24)
+    change = pd.Timestamp("2024-03-31 03:00", tz="Europe/Berlin")
+    times = pd.date_range(change - pd.Timedelta("30D"), change + pd.Timedelta("20D"), freq="h")[:-1]
+    given = pd.DataFrame({"timestamp": times, "target": np.sin(np.arange(len(times)))})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        anomaly_scores(predictor, given, ForecastScoring(last=last))
+    text = "clocks of Europe/Berlin change at 2024-03-31 03:00:00+02:00, in what is scored or the week before it"
+    assert any(text in str(one.message) for one in said) is told

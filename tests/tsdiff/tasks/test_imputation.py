@@ -16,7 +16,7 @@ from tsdiff import TSDiffPredictor
 from tsdiff.model.config import paper_sde
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.imputation import Imputation
-from tsdiff.tasks.imputation.plots import _gaps, plot_imputations
+from tsdiff.tasks.imputation.plots import _gaps, around_longest_gap, plot_imputations
 from tsdiff.windows.covariance import WindowCovariance
 from tsdiff.windows.scales import Statistics
 
@@ -163,6 +163,20 @@ def test_a_single_step_at_the_end_is_drawn_from_the_one_before():
     median = next(line for line in axes.lines if line.get_label() == "median imputed")
     np.testing.assert_array_equal(median.get_ydata(), [2.0, 2.0])
     assert all(len(band.get_paths()) == 1 for band in axes.collections)
+
+
+def test_what_is_drawn_of_a_long_series_lies_around_its_longest_gap():
+    target = np.arange(300.0)
+    gone = [20, *range(100, 130), 150, 299]
+    target[gone] = np.nan
+    samples = np.array(gone) + np.array([[-1.0], [1.0]])
+    part = around_longest_gap(Imputation("a", pd.Period("2024-01-01", "D"), target, samples))
+    assert part.start == pd.Period("2024-01-01", "D") + 40  # twice 30 steps before the gap
+    np.testing.assert_array_equal(part.target, target[40:190])
+    np.testing.assert_array_equal(part.mean, np.arange(40.0, 190))
+    short = around_longest_gap(Imputation("a", pd.Period("2024-01-01", "D"), target[:110], samples[:, :11]))
+    assert len(short.target) == 34  # 24 steps before it at least
+    np.testing.assert_array_equal(short.mean, np.arange(76.0, 110))
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):

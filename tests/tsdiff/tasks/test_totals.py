@@ -65,6 +65,40 @@ OTHERS = {
 }
 
 
+LONG = np.random.default_rng(5).poisson(30, 900).astype(float)
+
+
+def restarted(*places: int) -> np.ndarray:
+    """A total of LONG that starts again from what came at these steps."""
+    total = np.cumsum(LONG)
+    for place in places:
+        total[place:] -= total[place] - LONG[place]
+    return total
+
+
+@pytest.mark.parametrize("places", [(400,), (131, 601), (100, 300, 800)])
+def test_totals_that_start_again_from_0_are_found(places):
+    growth = growth_of(restarted(*places), 7)
+    assert growth is not None
+    assert np.flatnonzero(np.isnan(growth)).tolist() == [place - 1 for place in places]
+    np.testing.assert_array_equal(np.delete(growth, np.array(places) - 1), np.delete(LONG[1:], np.array(places) - 1))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        restarted(100, 400, 700),  # as each month
+        restarted(141, 421),  # on the same day of the week
+        restarted(*range(50, 900, 61), 60),  # often
+        restarted(400) + 1000.0,  # not from 0
+        restarted(400) - 20000.0,
+        np.where(np.arange(900) == 400, 0.0, np.cumsum(LONG)),  # one value that is wrong
+    ],
+)
+def test_what_falls_otherwise_is_no_total(values):
+    assert growth_of(values, 7) is None
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_others_are_not(kind):
     assert growth_of(OTHERS[kind], 7) is None
@@ -112,6 +146,22 @@ def test_gaps_of_a_total_hold_what_it_grew_by_between_their_sides(daily):
     assert set(np.unique(paths[:, 100])) <= set(range(int(TOTAL[99]), int(TOTAL[101]) + 1))
     (plain,) = daily.with_sampling(counts=False).impute([entry(values)], 50)
     assert (np.diff(plain.paths, axis=1) < 0).any()
+
+
+def test_a_counter_that_starts_again_is_forecast_and_filled_by_what_it_grows_by(daily):
+    """Its gaps were filled as those of a level; after one in which it fell all was what the later side is."""
+    (ahead,) = daily.predict([entry(restarted(300, 700)[:886])], 50)
+    assert ahead.info[SUITED].total
+    np.testing.assert_allclose(np.median(ahead.samples, axis=0), restarted(300, 700)[886:], rtol=0.03)
+    for place, known in ((700, 30), (512, 9)):  # before the gap, and in it
+        truth = restarted(place)
+        gap = slice(500, 530)
+        values = truth.copy()
+        values[gap] = np.nan
+        (made,) = daily.impute([entry(values)], 50)
+        off = np.abs(np.median(made.paths[:, gap], axis=0) - truth[gap])
+        assert off[:known].max() < 150
+        assert np.sort(off)[-4] < 150  # it may start again a few steps sooner or later
 
 
 def test_a_total_that_began_before_it_is_known_was_not_below_0(daily):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gluonts import zebras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ def test_bridging_keeps_what_is_observed_and_invents_nothing_outside_its_range(v
     ("bad", "message"),
     [
         (entry([1, 2], freq="D"), "'a' has frequency D; this model needs a pd.Period of frequency 'h'"),
+        ({"start": zebras.period("2024-01-01", "h"), "target": [1.0]}, r"frequency 'h': start\.to_pandas\(\)"),
         ({**entry([1, 2]), "start": pd.Timestamp("2024-01-01")}, "'a' starts at Timestamp"),
         (entry([[1, 2], [3, 4]]), r"'a' has a target of shape \(2, 2\)"),
         ({**entry([1]), "target": ["x"]}, "'a': its target is not numeric"),

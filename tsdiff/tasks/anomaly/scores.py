@@ -13,6 +13,7 @@ from shared.checks import Count, checked
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
 from tsdiff.data import Stamp, series_from_frame
+from tsdiff.data.clocks import tell_changes_in_scored
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
 from tsdiff.data.named import by_names
@@ -121,6 +122,7 @@ def anomaly_scores(
         series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
         origin = series.origin
+        tell_changes_in_scored(origin, series, settings.last if isinstance(settings, ForecastScoring) else None)
         entries, dated = series, {"stamp": series.stamp, "zone": origin.zone, "labels": origin.labels}
     else:
         entries = [dict(data)] if isinstance(data, Mapping) else data

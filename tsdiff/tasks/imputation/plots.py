@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from shared.errors import DataError
-from tsdiff.data.frequency import quiet
+from shared.runs import runs
+from tsdiff.data.frequency import quiet, shifted
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation.plots import (
     ACTUAL,
@@ -25,7 +27,9 @@ from tsdiff.evaluation.plots import (
 )
 from tsdiff.tasks.imputation.filling import Imputation
 
-_MOST_PANELS = 6
+MOST_PANELS = 6
+_AROUND = 24
+"""Steps shown at least on each side of a gap."""
 
 
 def plot_imputations(
@@ -65,12 +69,24 @@ def plot_imputations(
             f"truth of {[len(one) for one in truth][:5]} steps for series of {lengths[:5]}; give the true values of "
             "each series whole, in the order of the imputations"
         )
-    places = spread(len(made), _MOST_PANELS)
+    places = spread(len(made), MOST_PANELS)
     with quiet():
         figure, panels = grid_of_panels(len(places))
         for axes, place in zip(panels, places, strict=True):
             _gaps(axes, made[place], None if truth is None else truth[place], steps, stamp)
     save_picture(figure, path, title, panels[:1])
+
+
+def around_longest_gap(made: Imputation) -> Imputation:
+    """The part of a series of one channel around its longest gap, twice as long on each side where that is known."""
+    missing = np.isnan(made.target)
+    first, end = max(runs(missing).tolist(), key=lambda gap: gap[1] - gap[0])
+    margin = max(2 * (end - first), _AROUND)
+    part = slice(max(0, first - margin), end + margin)
+    drawn = np.flatnonzero(missing)
+    inside = (part.start <= drawn) & (drawn < part.stop)
+    start = shifted(made.start, part.start)
+    return replace(made, start=start, target=made.target[part], samples=made.samples[:, inside])
 
 
 def _gaps(axes: Axes, made: Imputation, truth: np.ndarray | None, steps: int | None, stamp: Stamp) -> None:
