@@ -83,10 +83,10 @@ class Sampling(Checked):
             series that have been above it, or below `minimum`.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         counts: series of which no observed value is below 0 keep their share of zeros, and those of whole numbers get
-            whole samples (`tsdiff.sampling.zeros`); no sample passes a value that its series often reaches and never
-            passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`); and what stays where it is but
-            for jumps, as prices do, goes on so (`tsdiff.sampling.jumps`), and running totals are drawn by what they
-            grow by (`tsdiff.tasks.totals`).
+            whole samples, none of both below 0 (`tsdiff.sampling.zeros`); no sample passes a value that its series
+            often reaches and never passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`); and what
+            stays where it is but for jumps, as prices do, goes on so (`tsdiff.sampling.jumps`), and running totals are
+            drawn by what they grow by (`tsdiff.tasks.totals`).
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
         calendar_days: series of days, working days, hours and minutes are drawn with what they are off on days of the
