@@ -21,6 +21,8 @@ GuidanceSetting = Annotated[Any, OneOf(None, (), names=get_args(Energy))]
 SamplingMethod = Annotated[Any, OneOf(None, KINDS, names=(*METHODS, *PUBLISHED))]
 SkipType = Literal["uniform", "quadratic"]
 _MOST_ROWS = 1 << 16
+OF_GUIDANCE = ("guidance", "covariance", "scale", "observation_std", "kernel_share")
+"""Fields of `Sampling` that guidance alone goes by."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Sampling(Checked):
             `tsdiff.sampling.guidance`. None takes "window" where the model knows the covariance of its training
             windows, "tweedie" where its noise has a colour, "kernels" where its calendar is "season", as of models of
             all frequencies, and else "scalar".
-        scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
+        scale: strength of the guidance; 1 is the likelihood's own. With "scalar" about 3 is too strong.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and "robust", and 0.1 with "quantile", where it also widens the intervals.
         kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
