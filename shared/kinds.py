@@ -173,6 +173,8 @@ def _told(error: ErrorDetails, cls: type | None) -> str:
     elif bounds := BOUND_WORDS.keys() & context.keys():
         need = (f"{BOUND_WORDS[name]} {str(context[name]).removesuffix('.0')}" for name in bounds)
         message, place = f"need a number, {' and '.join(need)}", f"{place}={error['input']!r}"
+    elif error["type"] == "missing":
+        message = "it is missing, and has no default"
     elif error["type"] in _SHAPES:
         message, place = _SHAPES[error["type"]], f"{place}={error['input']!r}"
     elif error["type"] == "unexpected_keyword_argument":

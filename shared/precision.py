@@ -41,12 +41,16 @@ def check_default() -> None:
         )
 
 
-def check_weights(model: nn.Module) -> None:
+def check_weights(model: nn.Module, besides: str = "") -> None:
     """See that a model's weights are as they were made.
+
+    Args:
+        model: the model.
+        besides: what the message advises besides.
 
     Raises:
         ConfigError: it was converted to another precision.
     """
     weights = (value.dtype for value in model.parameters() if value.is_floating_point())
     if (other := next((dtype for dtype in weights if dtype != torch.float32), None)) is not None:
-        raise ConfigError(f"a model with weights in {other}: it computes in float32; give model.float()")
+        raise ConfigError(f"a model with weights in {other}: it computes in float32; give model.float(){besides}")

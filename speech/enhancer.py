@@ -15,6 +15,7 @@ from shared.checks import Chance, Count, checked
 from shared.devices import compute_device
 from shared.errors import ConfigError
 from shared.files.settings import number
+from shared.precision import check_weights
 from shared.training.memory import keep_large_blocks
 from speech.audio.arrays import LARGEST, Form, Waveform, finite, warn_doubts, warn_offset, warn_replaced, whole_rate
 from speech.audio.bands import UpperBand
@@ -106,29 +107,13 @@ class Enhancer:
         keep_music: bool = False,
         quality: Quality = "standard",
     ):
-        if isinstance(model, (str, os.PathLike)):
-            raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
-        if not isinstance(model, SpeechModel):
-            raise ConfigError(f"a model of type {type(model).__name__}: give a SpeechModel, or from_pretrained a name")
-        others = (value.dtype for value in model.parameters() if value.is_floating_point())
-        if (other := next((dtype for dtype in others if dtype != torch.float32), None)) is not None:
-            raise ConfigError(
-                f"a model with weights in {other}: it enhances in float32; give model.float(), and for less work "
-                "sampling with precision='bfloat16'"
-            )
-        if not isinstance(sampling, SamplingConfig | None):
-            raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
+        _check_model(model)
         draws, seed = checked(Count, draws=draws), checked(int, seed=seed)
         keep_music, self.quality = checked(bool, keep_music=keep_music), checked(Quality, quality=quality)
         batch_size = checked(Count | None, batch_size=batch_size)
         rate = None if rate is None else whole_rate(rate, "rate")
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
-        changes = {name: value for name, value in (("sampler", sampler), ("steps", steps)) if value is not None}
-        base = sampling or model.config.sampling
-        if sampler == "pc" and is_pc(base.sampler):
-            del changes["sampler"]
-        self.sampling: SamplingConfig = replace(base, **changes)  # type: ignore[arg-type]
-        sampling_times(model.sde, self.sampling)
+        self.sampling = _sampling(model, sampling, sampler, steps)
         frontend = model.config.frontend
         grid = frontend.hop_length * frame_grid(model)
         number("window_seconds", window_seconds, 16.0), number("overlap_seconds", overlap_seconds, 2.0)
@@ -386,3 +371,26 @@ class Enhancer:
         return export_onnx(
             self.model, path, only_call(self.model.sde, self.sampling, self.model.config.frontend.frequencies)
         )
+
+
+def _check_model(model: SpeechModel) -> None:
+    if isinstance(model, (str, os.PathLike)):
+        raise ConfigError(f"{model!r} names a model: Enhancer.from_pretrained({os.fspath(model)!r}) loads it")
+    if not isinstance(model, SpeechModel):
+        raise ConfigError(f"a model of type {type(model).__name__}: give a SpeechModel, or from_pretrained a name")
+    check_weights(model, ", and for less work sampling with precision='bfloat16'")
+
+
+def _sampling(
+    model: SpeechModel, sampling: SamplingConfig | None, sampler: SamplerSetting | None, steps: int | None
+) -> SamplingConfig:
+    """How to sample: the settings that are given, or the model's, with another sampler or number of steps."""
+    if not isinstance(sampling, SamplingConfig | None):
+        raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
+    chosen = sampling or model.config.sampling
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if sampler is not None and not (sampler == "pc" and is_pc(chosen.sampler)):
+        changes["sampler"] = sampler
+    chosen = replace(chosen, **changes)
+    sampling_times(model.sde, chosen)
+    return chosen

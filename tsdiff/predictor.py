@@ -15,6 +15,7 @@ import torch
 from gluonts.model.forecast import Forecast, SampleForecast
 
 from shared.checks import Count, checked
+from shared.console.notes import tell
 from shared.errors import ConfigError
 from shared.files.checkpoint import WEIGHTS, resolve, unchanged
 from shared.random import derive_seed
@@ -47,7 +48,7 @@ from tsdiff.sampling.drawing import (
     quantile_levels,
     refuse_unfinite,
 )
-from tsdiff.sampling.settings import Sampling
+from tsdiff.sampling.settings import OF_GUIDANCE, Sampling
 from tsdiff.tasks.imputation.filling import Imputation, impute_series
 from tsdiff.tasks.likelihood import LikelihoodSettings, WindowLikelihoods, likelihood_settings, window_log_likelihoods
 from tsdiff.tasks.refinement import RefineConfig, Refiner
@@ -102,11 +103,16 @@ class TSDiffPredictor(ModelCalls):
     def with_sampling(self, **changes: Any) -> TSDiffPredictor:
         """The same model, sampled differently; takes the fields of `Sampling`.
 
+        A note tells of a guidance, and what belongs to it, for a model that is told the past and takes none.
+
         Raises:
             ConfigError: a name that is none of theirs, or a value out of range.
         """
         check_sampling(changes)
         sampling = replace(self.sampling, **changes)
+        idle = [name for name in OF_GUIDANCE if getattr(sampling, name) != getattr(self.sampling, name)]
+        if self.config.conditional and idle:
+            tell(f"the model is told the past and takes no guidance; left out: {', '.join(idle)}")
         return TSDiffPredictor(self.model, sampling, prediction_length=self.prediction_length)
 
     def adapted(self, freq: str, prediction_length: int) -> TSDiffPredictor:

@@ -29,8 +29,9 @@ from shared.files.settings import dataclass_from
 from shared.optional import needed
 from shared.precision import single
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG = "config.json"
 """Name of a model's configuration in its folder."""
+WEIGHTS = "model.safetensors"
 """Name of a model's weights in its folder."""
 _OF_MODELS = ["*.json", WEIGHTS, f"*/{WEIGHTS}"]
 """What a model's folder may have: settings, weights, and folders of models that belong to it, such as a companion."""

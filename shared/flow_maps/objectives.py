@@ -249,6 +249,7 @@ class MapLoss:
             raise ConfigError(NO_SPAN)
         check_data(x0, y=y, noise=more.get("noise"))
         batch, noise, terms = len(x0), more.get("noise"), more.get("terms")
+        mask = None if mask is None else mask.expand(x0.shape)  # of fewer axes, it might be cut along another
         first = batch - self.objective.jumps(batch, generator)
         losses = []
         for jumping, rows in ((False, slice(0, first)), (True, slice(first, batch))):

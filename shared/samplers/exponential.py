@@ -66,7 +66,7 @@ class Exponential(Checked):
             gives nearly the same sample whatever the number of steps: exactly a path at eta = 1, to first order below.
         denoise: end with one more data prediction.
         single: whether a step asks for `order` predictions of its own (DPM-Solver++(2S), (3S)) instead of using those
-            of earlier steps; deterministic, without a corrector. Nearer than multistep methods up to 8 calls on VP.
+            of earlier steps; deterministic, without a corrector. Nearer than "ode2" on VP and the bridges.
         slope: what two predictions weigh: the integral of the line through them ("exact"), or as in UniPC half of a
             B(h), which is h ("bh1") or e^h − 1 ("bh2", which is DPM-Solver++(2M) and (2S) as published). Polynomials
             through three are the same with all.

@@ -172,8 +172,7 @@ class Run:
 
     def data(self, x: Tensor, nodes: Nodes) -> Tensor:
         """x̂_0 with guidance, counted."""
-        self._last_x0 = self._guidance.predict(self._counted, x, self.time(nodes), self.sde)
-        return self._last_x0
+        return self._guided(self._counted, x, nodes)
 
     def data_residual(self, x: Tensor, nodes: Nodes) -> Tensor:
         """x̂_0 − y with guidance, counted."""
@@ -187,9 +186,7 @@ class Run:
         """
         if not takes_end(self._denoiser):
             raise ConfigError(NO_MAP)
-        counted = partial(self._counted, r=self.time(after))
-        self._last_x0 = self._guidance.predict(counted, x, self.time(now), self.sde)
-        return residual(self._last_x0, self.y)
+        return residual(self._guided(partial(self._counted, r=self.time(after)), x, now), self.y)
 
     def noise(self) -> Tensor:
         """Fresh noise of the process, shaped like the state, for a step that adds some.
@@ -219,7 +216,8 @@ class Run:
     def finish_step(self, x: Tensor, now: Nodes, after: Nodes) -> Tensor:
         """Hooks and bookkeeping at the end of a step; returns the state to go on from."""
         if self.changes_states:
-            x = self._guidance.after_step(self._counted, x, self.time(now), self.time(after), self.sde)
+            moved = self._guidance.after_step(self._counted, x, self.time(now), self.time(after), self.sde)
+            x = shaped_like(x, moved, "guidance's after_step")
         self.x, self.at, t_next = x, after, after[0].t
         self._index += 1
         if self._states is not None:
@@ -244,6 +242,11 @@ class Run:
         trajectory = None if self._states is None else torch.stack(self._states)
         times = None if self._states is None else torch.tensor(self._state_times, dtype=torch.float64)
         return SampleResult(self.x, self.nfe, self.at[0].t, trajectory, times, stopped)
+
+    def _guided(self, denoiser: DenoiserFunction, x: Tensor, nodes: Nodes) -> Tensor:
+        found = self._guidance.predict(denoiser, x, self.time(nodes), self.sde)
+        self._last_x0 = shaped_like(x, found, "guidance's predict")
+        return self._last_x0
 
     def _counted(self, x: Tensor, t: Tensor, **told: Tensor) -> Tensor:
         self.nfe += 1

@@ -66,7 +66,7 @@ def time_grid(
                     f"{name}={told} with times from {times[0].tolist()} to {times[-1].tolist()}: leave it out"
                 )
         return times
-    checked(Annotated[Schedule, "or give the times"], schedule=schedule)
+    checked(Annotated[Schedule, "or give the times as a tensor, torch.tensor(times)"], schedule=schedule)
     steps = checked(Steps, steps=steps)
     checked(Positive, rho=rho)
     start = sde.T if t_start is None else t_start

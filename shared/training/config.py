@@ -28,7 +28,7 @@ class TrainingConfig(Checked):
             number of processes that divides it takes the same batches and draws the same noise. With 1 each process
             takes a batch of its own.
         seed: of data order, times and noise.
-        precision: Lightning's, "32-true" or "bf16-mixed".
+        precision: Lightning's, "32-true", "bf16-mixed" or "16-mixed".
         num_workers: processes that prepare batches; 0 prepares them in the training process.
         save_every_seconds: how often the training state is saved; it is saved at the end and on Ctrl-C besides.
         compile: train through `torch.compile`, which takes a minute or more to start; weights and their names are the

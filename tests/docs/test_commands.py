@@ -36,6 +36,7 @@ ELSEWHERE = {
     "recipes/train_extension.py": "trains for minutes: tests/speech/training/test_extension_training.py",
     "recipes/app.py": "serves until it is stopped: tests/recipes/test_page_server.py",
     "recipes/make_embedded.py": "replaces the embedded data",
+    "recipes/series_sets.py": "reads tables of public repositories: tests/recipes/test_series_sets.py",
     "recipes/evaluate_tsdiff.py": "needs a trained experiment: tests/recipes/test_verbs.py",
     "recipes/train_tsdiff.py": "trains for minutes: tests/recipes/test_verbs.py",
     "tsdiff train": "the same command",

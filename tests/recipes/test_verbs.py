@@ -163,7 +163,7 @@ def test_features_of_a_folder_that_the_bundled_model_does_not_take_are_left_out(
     assert len(pd.read_csv(recipes.folder / "features/forecast/future.csv")) == 12
     assert "takes no guidance" not in ran.err
     guided = recipes.run("forecast", *options, "--guidance", "robust", "--output", "features/guided")
-    assert "takes no guidance; --guidance is left out" in guided.err
+    assert "takes no guidance; left out: guidance" in guided.err
 
 
 @pytest.mark.parametrize("verb", VERBS)

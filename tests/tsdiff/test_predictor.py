@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gluonts.evaluation import make_evaluation_predictions
 from gluonts.model import evaluate_model
 from gluonts.model.predictor import Predictor
 
+from shared.console.notes import Note
 from shared.errors import CheckpointError, ConfigError, DataError
 from tests.tsdiff.conftest import CONTEXT, HORIZON, sines, tiny_estimator
 from tsdiff import Sampling, TSDiffEstimator, TSDiffPredictor
@@ -300,6 +302,15 @@ def test_damaged_sampling_settings_are_refused(trained, tmp_path, text):
     (tmp_path / "sampling.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"sampling\.json"):
         TSDiffPredictor.deserialize(tmp_path)
+
+
+def test_guidance_of_a_model_that_takes_none_is_told(trained, default):
+    with pytest.warns(Note, match="takes no guidance; left out: guidance, scale$"):
+        default.with_sampling(guidance="quantile", scale=2.0, covariance=None, steps=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        default.with_sampling(guidance="mse", seed=1)
+        trained.with_sampling(guidance="quantile", scale=2.0)
 
 
 # --- frames ------------------------------------------------------------------------------------------------

@@ -193,8 +193,6 @@ def main(options: Forecast) -> None:
         "covariates": bool(job.series.layout.dynamic),
     }
     predictor, seconds = forecaster_for(job, options, sampling)
-    if options.guidance is not None and isinstance(predictor, TSDiffPredictor) and predictor.config.conditional:
-        note("the model is told the past and takes no guidance; --guidance is left out")
     line = write_results(job, predictor, options.output, options.samples, seconds)
     tuned = "TSDiff fine-tuned" if options.minutes is not None else f"TSDiff {job.model or 'trained'}"
     show(f"{tuned if isinstance(predictor, TSDiffPredictor) else predictor}: {line}")

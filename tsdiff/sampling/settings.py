@@ -21,6 +21,8 @@ GuidanceSetting = Annotated[Any, OneOf(None, (), names=get_args(Energy))]
 SamplingMethod = Annotated[Any, OneOf(None, KINDS, names=(*METHODS, *PUBLISHED))]
 SkipType = Literal["uniform", "quadratic"]
 _MOST_ROWS = 1 << 16
+OF_GUIDANCE = ("guidance", "covariance", "scale", "observation_std", "kernel_share")
+"""Fields of `Sampling` that guidance alone goes by."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Sampling(Checked):
             `tsdiff.sampling.guidance`. None takes "window" where the model knows the covariance of its training
             windows, "tweedie" where its noise has a colour, "kernels" where its calendar is "season", as of models of
             all frequencies, and else "scalar".
-        scale: strength of the guidance; 1 is the likelihood's own. With "scalar" it overshoots and diverges at about 3.
+        scale: strength of the guidance; 1 is the likelihood's own. With "scalar" about 3 is too strong.
         observation_std: standard deviation that an observed value is trusted to, in scaled units; None takes
             0.02 with "mse" and "robust", and 0.1 with "quantile", where it also widens the intervals.
         kernel_share: with "kernels", share of the Gaussian process in the data prediction; the rest is the network's.
@@ -83,10 +85,10 @@ class Sampling(Checked):
             series that have been above it, or below `minimum`.
         nonnegative: windows of which no observed value is below 0 get no sample below 0, as for counts and amounts.
         counts: series of which no observed value is below 0 keep their share of zeros, and those of whole numbers get
-            whole samples (`tsdiff.sampling.zeros`); no sample passes a value that its series often reaches and never
-            passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`); and what stays where it is but
-            for jumps, as prices do, goes on so (`tsdiff.sampling.jumps`), and running totals are drawn by what they
-            grow by (`tsdiff.tasks.totals`).
+            whole samples, none of both below 0 (`tsdiff.sampling.zeros`); no sample passes a value that its series
+            often reaches and never passes, unless `minimum` or `maximum` is given (`tsdiff.sampling.limits`); and what
+            stays where it is but for jumps, as prices do, goes on so (`tsdiff.sampling.jumps`), and running totals are
+            drawn by what they grow by (`tsdiff.tasks.totals`).
         covariates: of a model that takes none: feat_dynamic_real enters by a regression of each series, where that
             helps (`tsdiff.tasks.covariates`). Otherwise it is left out.
         calendar_days: series of days, working days, hours and minutes are drawn with what they are off on days of the

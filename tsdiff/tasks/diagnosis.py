@@ -30,7 +30,7 @@ def diagnose_model(
     windows: int = 8,
     progress: bool = False,
 ) -> Diagnosis:
-    """Measure a model's score on the last windows of series, missing values bridged as in training.
+    """Measure a model's score on the last windows of series, missing values bridged by straight lines.
 
     A conditional model is told of each window what it is told when it forecasts; one with an anchor nothing.
 

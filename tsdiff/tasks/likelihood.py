@@ -94,8 +94,8 @@ class WindowLikelihoods:
         log_likelihood: (windows,) nats, in the series' units; a lower bound with method "elbo".
         network_log_likelihood: (windows,) nats, in the network's units, where windows of any level compare.
         standard_error: (windows,) nats, of either, from probes or noise draws; 0 with an exact trace.
-        missing: (windows,) share of missing values, which were bridged by straight lines, as in training, and count as
-            if they had been observed by "ode", while "elbo" leaves them out.
+        missing: (windows,) share of missing values, which were bridged by straight lines, and count as if they had been
+            observed by "ode", while "elbo" leaves them out.
         steps: (windows, length) nats in the network's units that each step contributes, over its channels, NaN where it
             is missing; None with method "ode", which tells of the window only.
         skipped: positions of windows that were left out, for too many missing values.

@@ -81,7 +81,7 @@ class Suited:
         """What settings decide from a history, (length,) or (channels, length), NaN where missing; and, if its seasons,
         in steps, are given, its jumps, and whether it is a running total."""
         supports = [Support.of(row) for row in np.atleast_2d(history)]
-        nonnegative = _bounded(sampling) and all(one.nonnegative for one in supports)
+        nonnegative = all(_bounded(sampling, one) for one in supports)
         counts = sampling.counts and all(one.counts for one in supports)
         zeros = sampling.counts and any(one.zeros > 0 for one in supports)
         shown = [limits_of(row) for row in np.atleast_2d(history)] if sampling.counts else []
@@ -107,8 +107,10 @@ def gaps_stay(history: np.ndarray, sampling: Sampling, seasons: Sequence[int]) -
     return sampling.counts and len(rows) == 1 and stays_throughout(rows[0], seasons)
 
 
-def _bounded(sampling: Sampling) -> bool:
-    return sampling.counts or sampling.nonnegative
+def _bounded(sampling: Sampling, support: Support) -> bool:
+    """Whether samples are kept from below 0: where that is asked for, and whole numbers and zeros are with `counts`."""
+    kept = sampling.nonnegative or (sampling.counts and (support.counts or support.zeros > 0))
+    return support.nonnegative and kept
 
 
 def _adds_up(sampling: Sampling) -> bool:
@@ -131,7 +133,7 @@ def _like(
     low, high = low if minimum is None else minimum, high if maximum is None else maximum
     samples = samples if states is None else as_states(samples, states)
     high = np.inf if high is None else high
-    if states is None and _bounded(sampling) and Support.of(row).nonnegative:
+    if states is None and _bounded(sampling, Support.of(row)):
         # How far below 0 samples are tells which of them stand for zeros.
         samples = adapted(np.clip(samples, low or -np.inf, high))
     return np.clip(samples, -np.inf if low is None else low, high)

@@ -171,7 +171,7 @@ class Windows:
         return replace(self, values=values, observed=observed, inputs=inputs)
 
     def bridged(self) -> Tensor:
-        """`values` with straight lines over what is missing, as in training."""
+        """`values` with straight lines over what is missing."""
         seen = torch.where(self.observed > 0, self.values, torch.nan)
         return torch.from_numpy(bridge(seen.cpu().numpy())[0]).to(self.values)
 

@@ -135,7 +135,7 @@ def exact_maps() -> Iterator[object]:
             yield pytest.param(sde, objective, id=f"{name}-{label}")
 
 
-@pytest.mark.parametrize(("sde", "objective"), exact_maps())
+@pytest.mark.parametrize(("sde", "objective"), list(exact_maps()))
 def test_the_exact_map_makes_no_error(sde: SDE, objective: FlowMapObjective) -> None:
     """MeanFlow's error is none on average over x_0 given x; being linear in x_0 here, it is none at its mean."""
     jump = jumps(sde)
@@ -228,6 +228,17 @@ def test_the_first_items_are_those_of_the_plain_loss() -> None:
     expected = plain(denoiser, x0[:4], None, mask[:4], generator, noise[:4], {}, terms)
     torch.testing.assert_close(found[:4], expected)
     assert float(found[4:].max()) < 1e-15
+
+
+def test_a_mask_of_fewer_axes_is_that_of_every_item() -> None:
+    """Also where its first axis is as long as the batch."""
+    x0 = torch.randn(4, 3, 4, dtype=F64, generator=make_generator("data"))
+    mask = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=F64)
+    loss = MapLoss(DiffusionLoss(weighting="data"), LagrangianMap(diagonal=0.5))
+    short, whole = (
+        loss(exact_map(VPSDE()), x0, mask=one, generator=make_generator("loss")) for one in (mask, mask.expand(4, 3, 4))
+    )
+    torch.testing.assert_close(short, whole)
 
 
 @pytest.mark.parametrize("batch", [1, 6])

@@ -96,12 +96,12 @@ def test_the_axis_may_be_any_and_values_complex() -> None:
     ("make", "message"),
     [
         (lambda: OrnsteinUhlenbeck(0.0), "length_scale=0.0"),
-        (lambda: GaussianProcess("ou"), "length_scale"),
         (lambda: GaussianProcess(OrnsteinUhlenbeck(1.0), white=1.5), r"white=1\.5"),
         (lambda: GaussianProcess(OrnsteinUhlenbeck(1.0), axis=0), "axis=0"),
         (lambda: GaussianProcess(OrnsteinUhlenbeck(1.0)).at([0.0, 2.0, 2.0]), "rise"),
         (lambda: SumOfKernels(()), r"need one or more values$"),
         (lambda: SumOfKernels((OrnsteinUhlenbeck(1.0),), (1.0, 2.0)), "give one each"),
+        (lambda: GaussianProcess("ou"), "length_scale: it is missing, and has no default"),
         (lambda: SumOfKernels((OrnsteinUhlenbeck(1.0),), (-1.0,)), r"weights=\(-1\.0,\)"),
         (lambda: GaussianProcess(SquaredExponential(9.0), white=0.0).covariance(60), "larger white part"),
         (lambda: GaussianProcess(Periodic(9.0)).at([0.0, 1.0]).covariance(3), r"noise\.at\(times\)"),

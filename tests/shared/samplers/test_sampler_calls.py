@@ -207,3 +207,12 @@ def test_what_cannot_be_sampled_with_is_told(given: dict[str, Any], told: str) -
 def test_a_method_that_does_not_go_to_the_end_gives_no_sample(method: Sampler) -> None:
     with pytest.raises(SamplingError, match=r"ended at t=1, not at 0.001: .* to run.finish_step"):
         sample(Counter(), VPSDE(), (2, 3), method=method)
+
+
+@pytest.mark.parametrize("given", [None, torch.zeros(2, 1)], ids=["nothing", "another shape"])
+@pytest.mark.parametrize("hook", ["predict", "after_step"])
+def test_guidance_that_gives_no_state_is_named(hook: str, given: Tensor | None) -> None:
+    """A prediction of one number an item would be stretched to it."""
+    guidance = type("Given", (Guidance,), {hook: lambda *_: given})()
+    with pytest.raises(ConfigError, match=f"the guidance's {hook} returned"):
+        sample(lambda x, t: x / 2, VPSDE(), (2, 3), guidance=guidance)

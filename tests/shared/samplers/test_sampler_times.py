@@ -162,6 +162,11 @@ def test_other_methods_take_times_for_all(method: str) -> None:
         sample(bent, VPSDE(), (2, 3), method=method, schedule=times)
 
 
+def test_times_that_are_a_list_are_asked_for_as_a_tensor() -> None:
+    with pytest.raises(ConfigError, match=r"give the times as a tensor, torch\.tensor\(times\)"):
+        sample(lambda x, t: x, VPSDE(), (2, 3), schedule=[1.0, 0.5, 0.0])  # type: ignore[arg-type]
+
+
 def test_a_method_may_be_the_users_own() -> None:
     def halves(run: Run) -> None:
         """DDIM, written by hand."""

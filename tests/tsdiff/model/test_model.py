@@ -134,7 +134,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "wrong shape": (reweighted(lambda s: s.update({HEAD: torch.ones(3, 3)})), r"'.*head.weight' has shape \(3, 3\)"),
     "unknown setting": (edited(lambda c: c.update(colour=1)), "colour: Unexpected keyword.*again"),
     "unknown size": (edited(lambda c: c["backbone"].update(depth=1)), "backbone.depth: Unexpected keyword"),
-    "missing setting": (edited(lambda c: c.pop("freq")), "freq: Field required"),
+    "missing setting": (edited(lambda c: c.pop("freq")), "freq: it is missing, and has no default"),
     "wrong type": (edited(lambda c: c.update(context_length="long")), "context_length: Input should be a valid int"),
     "wrong choice": (edited(lambda c: c.update(output="magic")), "output='magic': choose one of 'noise'"),
     "impossible value": (

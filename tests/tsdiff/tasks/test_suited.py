@@ -10,7 +10,7 @@ from tsdiff import Sampling
 from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.predictor import AutoPredictor, Member
 from tsdiff.tasks.imputation.filling import Imputation
-from tsdiff.tasks.suited import suited_gaps
+from tsdiff.tasks.suited import Suited, suited_gaps
 
 LENGTH, H = 200, 5
 
@@ -67,6 +67,19 @@ def test_a_shop_that_is_closed_on_sundays_is_open_on_other_days():
     zero, sunday = (filled.samples == 0).mean(axis=0), days[gap] % 7 == 6
     assert zero[sunday].min() > 0.95
     assert zero[~sunday].max() < 0.02 < (made.samples < 0).mean()
+
+
+@pytest.mark.parametrize(("nonnegative", "whole"), [(True, False), (False, False), (False, True)])
+def test_amounts_may_be_below_zero_where_that_is_asked_for(nonnegative: bool, whole: bool):
+    """Counts may not: their samples are such as they are."""
+    values = 1 + 9 * np.random.default_rng(0).random(LENGTH)
+    entry = {"item_id": "a", "start": pd.Period("2024-01-01", "D")}
+    entry["target"] = with_missing(np.rint(values) if whole else values, "nan")
+    made = Imputation("a", entry["start"], entry["target"], np.linspace(-3, 5, 300)[:, None])
+    drawing = Sampling(counts=True, nonnegative=nonnegative)
+    filled = next(suited_gaps(lambda entries, _: (made for _ in entries), [entry], 300, drawing, "D"))
+    assert Suited.of(entry["target"], drawing).nonnegative == (nonnegative or whole)
+    assert (filled.samples.min() < 0) == (not nonnegative and not whole)
 
 
 def test_masked_channels_are_drawn_together_as_missing_ones(naive: AutoPredictor):
