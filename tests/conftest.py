@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,6 +119,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}; set SHARED_DATA to the folder that holds series/ and speech/")
     return folder
+
+
+@pytest.fixture
+def hangups_are_heard() -> Iterator[None]:
+    """SIGHUP asks to end, though the tests run under nohup, which all that they start would inherit."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def _alone(function: Callable[..., Any], *args: Any) -> None:
 def as_program(streams: Sequence[str | os.PathLike[str]], call: Callable[[], object]) -> NoReturn:
     """Become a program in this process, a fork: standard input, output and errors are these files, and it ends with the
     status that the call comes to."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, if tests run under it, has passed on
     writes = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     for number, place in enumerate(streams):
         os.dup2(os.open(place, writes if number else os.O_RDONLY), number)

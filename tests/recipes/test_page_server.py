@@ -373,6 +373,7 @@ def test_nothing_is_kept_for_long(server: Running, user: User, noisy: Path) -> N
     assert len(user.enhance(user.upload(noisy))) == 5
 
 
+@pytest.mark.usefixtures("hangups_are_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_is_heard_while_pages_are_open_and_leaves_nothing(
     number: signal.Signals, noisy: Path, tmp_path: Path

@@ -293,6 +293,7 @@ def test_results_of_an_earlier_run_are_named_and_a_slash_makes_a_folder(recipes,
     assert (tmp_path / "three/a.wav").is_file()
 
 
+@pytest.mark.usefixtures("hangups_are_heard")
 @pytest.mark.parametrize(("folder", "name"), [(False, "SIGTERM"), (True, "SIGHUP")])
 def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool, name: str) -> None:
     number = getattr(signal, name)

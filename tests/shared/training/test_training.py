@@ -131,6 +131,7 @@ class PressCtrlC(L.Callback):
                 time.sleep(0)  # lets Python see the signal
 
 
+@pytest.mark.usefixtures("hangups_are_heard")
 @pytest.mark.parametrize(("name", "times"), [("SIGTERM", 1), ("SIGHUP", 2)])
 def test_a_request_to_end_saves_the_step_it_came_in(
     tmp_path: Path, uninterrupted: DiffusionModule, name: str, times: int

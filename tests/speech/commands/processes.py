@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -63,8 +64,11 @@ def piped(folder: Path, *arguments: object) -> tuple[Running, int, int]:
 
 
 def read_up_to(place: int, size: int) -> bytes:
-    """So many bytes of a pipe, or all that come before its end."""
+    """So many bytes of a pipe, or all that come before its end; an error once nothing comes for two minutes."""
     found = b""
-    while len(found) < size and (more := os.read(place, size - len(found))):
+    while len(found) < size:
+        assert select.select([place], [], [], 120)[0], f"{len(found)} of {size} bytes, and no end"
+        if not (more := os.read(place, size - len(found))):
+            break
         found += more
     return found
