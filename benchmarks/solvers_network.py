@@ -32,7 +32,7 @@ from tsdiff.data import EMBEDDED, embedded_series, split_windows
 from tsdiff.data.entries import Entry
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.evaluation.schedule import search_schedule
-from tsdiff.model.model import call_times
+from tsdiff.model.times import call_times
 from tsdiff.sampling.drawing import guidance_of
 from tsdiff.sampling.gaussian import guided_law
 from tsdiff.windows.conditioning import Windows, forecast_place

@@ -220,7 +220,8 @@ def stopped_in_order() -> Iterator[None]:
     finished is removed; the status is 143, or 129."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN if number == HANGUP else signal.SIG_DFL)  # another one ends it at once
+        # another one ends it at once, but a hangup, which comes twice
+        signal.signal(number, signal.SIG_IGN if number == HANGUP else signal.SIG_DFL)
         raise KeyboardInterrupt(number)
 
     heard = [number for number in ending() if signal.getsignal(number) == signal.SIG_DFL]

@@ -257,6 +257,7 @@ TESTS = {
         "tsdiff/model/test_model.py",
         "tsdiff/test_predictor.py",
     ),
+    "tsdiff/model/times.py": ("tsdiff/sampling/test_guidance.py",),
     "tsdiff/sampling/drawing.py": ("tsdiff/sampling/test_posterior.py",),
     "tsdiff/predictor.py": (
         "tsdiff/windows/test_recent_history.py",

@@ -18,7 +18,8 @@ from shared.samplers.gaussian import knowing
 from shared.samplers.search import SearchedGrid, search_grid
 from tsdiff.data.entries import named_entries
 from tsdiff.data.named import by_names
-from tsdiff.model.model import TSDiff, call_times
+from tsdiff.model.model import TSDiff
+from tsdiff.model.times import call_times
 from tsdiff.sampling.drawing import guidance_of, quantile_levels
 from tsdiff.sampling.gaussian import guided_law
 from tsdiff.sampling.settings import Sampling

@@ -22,7 +22,8 @@ from shared.samplers.maps import FlowMap
 from shared.sde import SDE
 from tsdiff.data.entries import Series
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.model.model import TSDiff, call_times
+from tsdiff.model.model import TSDiff
+from tsdiff.model.times import call_times
 from tsdiff.sampling.anchor_share import with_anchor_share
 from tsdiff.sampling.dependence import with_past_share
 from tsdiff.sampling.gaussian import guided_law

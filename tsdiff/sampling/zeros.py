@@ -77,7 +77,7 @@ class _Seen:
     present: np.ndarray
     recent: np.ndarray
     places: np.ndarray
-    seasons: tuple[int, ...]
+    seasons: Sequence[int]
     life: np.ndarray
 
     @property
@@ -86,25 +86,20 @@ class _Seen:
 
 
 def within(
-    samples: np.ndarray,
-    history: np.ndarray,
-    season: int,
-    counts: bool = True,
-    told: bool = False,
-    longer: Sequence[int] = (),
+    samples: np.ndarray, history: np.ndarray, seasons: Sequence[int], counts: bool = True, told: bool = False
 ) -> np.ndarray:
     """Samples of a series that takes no value below 0, as its values are.
 
     Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
     season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
     of its positive values on; at times of the season that are nearly always zero, while others are not, these, too);
-    and if all values are whole numbers, so are the samples, of which those that are not
-    zero are at least 1, and more are zero than in the history only as far as rounding makes them so and Poisson's law
-    of their mean has as many. Zeros before a series begins tell nothing, nor do those of a few outages that
-    are over (a shop that was shut twice), nor does what was before a last run of zeros, or of others, that by it would
-    be a chance of one in a thousand. A series that has ended in n zeros is not zero with the chance 1/(n + 1), that of
-    the next value after n alike (Laplace's rule of succession), at most; one that has ended in a single 0, which it
-    never was near, goes on as before, but for a few samples that stay zero for some steps.
+    and if all values are whole numbers, so are the samples, of which those that are not zero are at least 1, and more
+    are zero than in the history only as far as rounding makes them so and Poisson's law of their mean has as many.
+    Zeros before a series begins tell nothing, nor do those of a few outages that are over (a shop that was shut twice),
+    nor does what was before a last run of zeros, or of others, that by it would be a chance of one in a thousand. A
+    series that has ended in n zeros is not zero with the chance 1/(n + 1), that of the next value after n alike
+    (Laplace's rule of succession), at most; one that has ended in a single 0, which it never was near, goes on as
+    before, but for a few samples that stay zero for some steps.
 
     A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
     and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
@@ -115,10 +110,10 @@ def within(
     Args:
         samples: (number, steps).
         history: (length,), NaN where missing, none below 0.
-        season: steps of the season; 1 where there is none.
+        seasons: in steps, the primary one first, 1 where there is none; longer ones tell of times that are nearly
+            always zero, where they hold several of that one.
         counts: whether to look at zeros and whole numbers at all.
         told: whether the samples go by more than the history, such as covariates.
-        longer: seasons that hold several of that one, in steps; others of them tell nothing.
 
     Returns:
         Shaped like `samples`.
@@ -126,20 +121,16 @@ def within(
     support = Support.of(history)
     if not counts or not (support.counts or support.zeros):
         return np.maximum(samples, 0.0)
+    season = seasons[0]
     present = without_outages(_present(history, season), season) if (history > 0).any() else history
     before = without_last_zero(present, season)
-    seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), (season, *longer), before)
+    seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), seasons, before)
     made = _as_seen(samples, seen, support.counts, told)
     return made if before is present else _going_on(made)
 
 
 def within_gaps(
-    samples: np.ndarray,
-    values: np.ndarray,
-    season: int,
-    counts: bool = True,
-    told: bool = False,
-    longer: Sequence[int] = (),
+    samples: np.ndarray, values: np.ndarray, seasons: Sequence[int], counts: bool = True, told: bool = False
 ) -> np.ndarray:
     """Draws of the missing values of a series that takes no value below 0, as its values are: `within`, where the
     values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended.
@@ -147,7 +138,7 @@ def within_gaps(
     Args:
         samples: (number, n), of the n missing values in their order.
         values: (length,), NaN where missing, none below 0, one at least known.
-        season, counts, told, longer: see `within`.
+        seasons, counts, told: see `within`.
 
     Returns:
         Shaped like `samples`.
@@ -157,9 +148,9 @@ def within_gaps(
     if not counts or not (support.counts or support.zeros):
         return made
     missing = np.flatnonzero(np.isnan(values))
-    for part in _lives(values, season):
+    for part in _lives(values, seasons[0]):
         inside = slice(*np.searchsorted(missing, [part.start, part.stop]))
-        for some, seen in _around(values[part], (season, *longer)):
+        for some, seen in _around(values[part], seasons):
             here = slice(inside.start + some.start, inside.start + some.stop)
             made[:, here] = _as_seen(samples[:, here], seen, support.counts, told)
     return made
@@ -194,7 +185,7 @@ def _lives(values: np.ndarray, season: int) -> list[slice]:
     return [slice(0, begin), slice(begin, end), slice(end, len(values))]
 
 
-def _around(values: np.ndarray, seasons: tuple[int, ...]) -> Iterator[tuple[slice, _Seen]]:
+def _around(values: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[slice, _Seen]]:
     """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
     missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
     reach, first = _told_by(seasons[0]) // 2, 0

@@ -215,7 +215,7 @@ def _suited(
     """A forecast of an entry such as its values are; it has the effect, which covariates have where they `regress`."""
     history, samples = np.atleast_2d(target_of(entry, str(made.item_id))), np.atleast_3d(made.samples)
     by_more = told or effect is not None
-    suit = partial(within, season=seasons[0], counts=sampling.counts, told=by_more, longer=seasons[1:])
+    suit = partial(within, seasons=seasons, counts=sampling.counts, told=by_more)
     jumps = None if by_more else jumps_of(history, sampling, seasons)
     if jumps is None:
         parts = [_ahead(samples[..., at], row, sampling, suit) for at, row in enumerate(history)]
@@ -333,7 +333,7 @@ def _suited_gaps(made: Imputation, sampling: Sampling, freq: str, told: bool) ->
         stayed = _like(stayed, rows[0], sampling, _states(rows[0], sampling), _positive)
         return replace(made, samples=stayed.astype(made.samples.dtype))
     ends = np.isnan(rows).sum(axis=1).cumsum()[:-1]
-    suit = partial(within_gaps, season=seasons[0], counts=sampling.counts, told=told, longer=seasons[1:])
+    suit = partial(within_gaps, seasons=seasons, counts=sampling.counts, told=told)
     parts = [
         _inside(part, row, sampling, suit, seasons[0])
         for part, row in zip(np.split(made.samples, ends, axis=1), rows, strict=True)

@@ -17,7 +17,7 @@ from tsdiff.data.entries import read_series
 from tsdiff.model.backbones import ContextConfig, S4DConfig
 from tsdiff.model.backbones.context import attended
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.model.model import call_times
+from tsdiff.model.times import call_times
 from tsdiff.sampling.settings import Sampling
 from tsdiff.tasks.anomaly.scores import anomaly_scores
 from tsdiff.tasks.refinement import RefineConfig

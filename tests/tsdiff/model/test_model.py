@@ -22,7 +22,8 @@ from shared.sde import FOUVESDE, VPSDE
 from tests.isolated import forked
 from tsdiff import TSDiff, TSDiffConfig, TSDiffPredictor
 from tsdiff.model.backbones import S4DConfig
-from tsdiff.model.model import FORMAT, VERSION, call_times
+from tsdiff.model.model import FORMAT, VERSION
+from tsdiff.model.times import call_times
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.config import ANY_FREQ
 from tsdiff.windows.scales import Statistics

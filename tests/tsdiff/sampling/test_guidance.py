@@ -15,7 +15,7 @@ from shared.random import make_generator
 from shared.samplers import FlowMap, sample
 from shared.sde import VPSDE
 from tsdiff.model.config import paper_sde
-from tsdiff.model.model import call_times
+from tsdiff.model.times import call_times
 from tsdiff.sampling.guidance import ScalarGuidance
 
 LENGTH, CONTEXT, ROWS = 12, 8, 4000

@@ -36,7 +36,7 @@ def normal(mean: float, deviation: float, steps: int = 14) -> np.ndarray:
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.7, 2.0])
 def test_counts_are_whole_with_the_share_of_zeros_of_the_history(rate):
     history = np.random.default_rng(0).poisson(rate, 300).astype(float)
-    made = within(normal(rate, np.sqrt(rate)), history, 7)
+    made = within(normal(rate, np.sqrt(rate)), history, (7,))
     assert (made == np.rint(made)).all()
     assert made.min() == 0
     assert made.dtype == np.float32
@@ -47,10 +47,10 @@ def test_lumpy_demand_is_zero_as_often_as_it_was_and_large_values_stay():
     rng = np.random.default_rng(0)
     history = np.where(rng.random(300) < 0.8, 0.0, rng.normal(50, 5, 300))
     samples = normal(10, 20)
-    made = within(samples, history, 1, told=True)
+    made = within(samples, history, (1,), told=True)
     assert (made == 0).mean() == pytest.approx((history[-200:] == 0).mean(), abs=0.02)
     np.testing.assert_array_equal(made[made > 0], samples[made > 0])
-    sure = within(normal(60, 2), history, 1, told=True)  # far from zero: a value as large is none
+    sure = within(normal(60, 2), history, (1,), told=True)  # far from zero: a value as large is none
     assert sure.min() > 40
 
 
@@ -59,7 +59,7 @@ def test_what_comes_by_chance_has_the_sizes_of_the_history_in_the_order_of_the_s
     rng = np.random.default_rng(0)
     history = np.where(rng.random(200) < 0.8, 0.0, rng.poisson(5.0, 200) + 1.0)
     samples = normal(0.3, 0.5)
-    made = within(samples, history, 7)
+    made = within(samples, history, (7,))
     assert made.dtype == np.float32
     assert set(np.unique(made)) <= set(history)
     assert made.mean() == pytest.approx(history.mean(), rel=0.1)
@@ -73,7 +73,7 @@ def test_what_comes_by_chance_has_the_sizes_of_the_history_in_the_order_of_the_s
 def test_counts_with_some_zeros_that_come_by_chance_keep_their_mean(rate):
     """Samples too wide for them, of which what is below 0 came back as 0 or 1."""
     history = np.random.default_rng(2).poisson(rate, 400).astype(float)
-    made = within(normal(rate, 1.5 * np.sqrt(rate)), history, 7)
+    made = within(normal(rate, 1.5 * np.sqrt(rate)), history, (7,))
     assert made.mean() == pytest.approx(history[-200:].mean(), rel=0.03)
     assert np.quantile(made, 0.95) == np.quantile(history[-200:], 0.95)
 
@@ -86,7 +86,7 @@ def test_counts_of_wide_samples_are_zero_no_more_often_than_the_series(rate):
     history = np.random.default_rng(0).poisson(np.tile(means, 15)).astype(float)
     samples = normal(0, 1.8 * np.sqrt(rate)) + means.astype(np.float32)
     assert (samples < 0).mean() > 2 * np.exp(-means).mean()
-    made = within(samples, history, 7)
+    made = within(samples, history, (7,))
     most = max((history[-200:] == 0).mean(), np.exp(-means).mean())
     assert (made == 0).mean() == pytest.approx(most, rel=0.1)
     assert (np.diff(made[samples[:, 3].argsort(), 3]) >= 0).all()
@@ -94,7 +94,7 @@ def test_counts_of_wide_samples_are_zero_no_more_often_than_the_series(rate):
 
 def test_counts_that_fall_to_zero_may_be_zero_as_they_never_were():
     history = np.rint(np.linspace(60, 3, 200))
-    made = within(samples := normal(0.6, 0.5), history, 7)
+    made = within(samples := normal(0.6, 0.5), history, (7,))
     assert (made == 0).mean() == pytest.approx((samples < 0.5).mean(), abs=0.01)
 
 
@@ -110,7 +110,7 @@ def test_counts_with_some_zeros_that_something_foretells_keep_their_samples(name
         rate = 1 + days / 80
     history = rng.poisson(rate).astype(float)
     assert 0.05 < (history == 0).mean() < 0.3
-    assert within(normal(50.0, 1.0), history, 7).min() > 40
+    assert within(normal(50.0, 1.0), history, (7,)).min() > 40
 
 
 def test_days_differ_as_far_as_chance_does_not_make_them():
@@ -118,9 +118,9 @@ def test_days_differ_as_far_as_chance_does_not_make_them():
     rng, days = np.random.default_rng(1), np.arange(280)
     alike = np.where(rng.random(280) < 1 / 7, 3.0, 0.0)
     share = (alike[-200:] == 0).mean()
-    np.testing.assert_allclose((within(normal(0.3, 0.5, 14), alike, 7) == 0).mean(axis=0), share, atol=0.06)
+    np.testing.assert_allclose((within(normal(0.3, 0.5, 14), alike, (7,)) == 0).mean(axis=0), share, atol=0.06)
     weekends = rng.poisson(np.where(days % 7 >= 5, 1.5, 0.4)).astype(float)
-    zero = (within(normal(0.3, 0.5, 7), weekends, 7) == 0).mean(axis=0)
+    zero = (within(normal(0.3, 0.5, 7), weekends, (7,)) == 0).mean(axis=0)
     assert zero[5:].max() < 0.35 < 0.45 < zero[:5].min()
 
 
@@ -137,9 +137,9 @@ def test_what_does_not_come_by_chance_keeps_its_samples(name):
     if name == "unknown of late":
         history[-24 * 19 :] = np.nan
         samples = normal(4.0, 1.0)
-        assert np.isfinite(within(samples, np.append(history, np.full(24 * 40, np.nan)), 24)).all()
+        assert np.isfinite(within(samples, np.append(history, np.full(24 * 40, np.nan)), (24,))).all()
     samples = normal(4.0, 1.0)
-    made = within(samples, history, 24, told=name == "told")
+    made = within(samples, history, (24,), told=name == "told")
     assert set(made[made > 0].tolist()) <= set(samples[samples > 0].tolist())
 
 
@@ -147,9 +147,12 @@ def test_the_share_of_zeros_is_that_of_the_times_of_the_season():
     rng = np.random.default_rng(0)
     day = np.arange(24 * 28) % 24
     history = np.where(day < 12, 0.0, rng.poisson(3.0, len(day)) + 1.0)
-    nights, days = within(normal(0.4, 0.5, 12), history, 24), within(normal(4.0, 1.0, 24)[:, 12:], history[12:], 24)
+    nights, days = (
+        within(normal(0.4, 0.5, 12), history, (24,)),
+        within(normal(4.0, 1.0, 24)[:, 12:], history[12:], (24,)),
+    )
     assert (nights == 0).mean() > 0.85
-    later = within(normal(4.0, 1.5, 12), history[:-12], 24)
+    later = within(normal(4.0, 1.5, 12), history[:-12], (24,))
     assert (later == 0).mean() < 0.02
     assert days.shape == (400, 12)
 
@@ -163,7 +166,7 @@ def test_a_day_of_the_week_that_is_always_zero_is_so_however_wide_samples_are(na
         history[-1] = 30.0
     if name == "idle":  # two months of three, so that most other days are zero, too
         history[days // 30 % 3 > 0] = 0.0
-    made = within(samples, history, 7, told=name == "told")
+    made = within(samples, history, (7,), told=name == "told")
     sundays = made[:, [6, 13]]
     if name == "closed":
         np.testing.assert_allclose((sundays == 0).mean(axis=0), 28 / 29, atol=0.01)
@@ -181,13 +184,13 @@ def test_sundays_of_hours_are_those_of_weeks(weeks):
     opened = (hours % 24 >= 8) & (hours % 24 < 20) & (hours % 168 < 144)
     history = np.where(opened, SOLD[hours % 200] + 10, 0.0)
     samples, week = normal(40, 30, 168), opened[:168]
-    made = within(samples, history, 24, longer=(168, 365, 1))
+    made = within(samples, history, (24, 168, 365, 1))
     assert (made[:, ~week] == 0).mean() > 0.9
     assert (made[:, week] == 0).mean() < 0.01
-    assert (within(samples[:, :24], history, 24, longer=(168,))[:, week[:24]] == 0).mean() < 0.01
-    assert (within(samples, history, 24)[:, week] == 0).mean() > 0.1
+    assert (within(samples[:, :24], history, (24, 168))[:, week[:24]] == 0).mean() < 0.01
+    assert (within(samples, history, (24,))[:, week] == 0).mean() > 0.1
     gapped = np.where((hours >= 400) & (hours < 568), np.nan, history)
-    filled = within_gaps(normal(40, 30, 168), gapped, 24, longer=(168,))
+    filled = within_gaps(normal(40, 30, 168), gapped, (24, 168))
     assert (filled[:, ~opened[400:568]] == 0).mean() > 0.9
     assert (filled[:, opened[400:568]] == 0).mean() < 0.01
 
@@ -195,20 +198,20 @@ def test_sundays_of_hours_are_those_of_weeks(weeks):
 def test_few_sundays_are_chance():
     hours = np.arange(2 * 168)
     history = np.where(hours % 168 < 144, SOLD[hours % 200] + 10, 0.0)
-    assert (within(normal(40, 30, 168), history, 24, longer=(168,))[:, 144:] == 0).mean() < 0.7
+    assert (within(normal(40, 30, 168), history, (24, 168))[:, 144:] == 0).mean() < 0.7
 
 
 def test_zeros_alone_go_on_and_series_without_zeros_get_none_but_by_rounding():
-    assert not within(normal(0.0, 0.3), np.zeros(50), 7).any()
+    assert not within(normal(0.0, 0.3), np.zeros(50), (7,)).any()
     counts = np.arange(1.0, 60.0)
-    np.testing.assert_array_equal(within(np.array([[0.4, 0.6, 2.4, 2.6, -3.0]]), counts, 1), [[0, 1, 2, 3, 0]])
+    np.testing.assert_array_equal(within(np.array([[0.4, 0.6, 2.4, 2.6, -3.0]]), counts, (1,)), [[0, 1, 2, 3, 0]])
     positive = counts + 0.5
-    np.testing.assert_array_equal(within(np.array([[-0.4, 0.6]]), positive, 1), [[0.0, 0.6]])
+    np.testing.assert_array_equal(within(np.array([[-0.4, 0.6]]), positive, (1,)), [[0.0, 0.6]])
 
 
 def test_not_asked_for_only_the_bound_is_kept():
     samples = np.array([[-1.0, 0.3, 2.7]])
-    np.testing.assert_array_equal(within(samples, np.array([0.0, 1.0, 2.0]), 1, counts=False), [[0.0, 0.3, 2.7]])
+    np.testing.assert_array_equal(within(samples, np.array([0.0, 1.0, 2.0]), (1,), counts=False), [[0.0, 0.3, 2.7]])
 
 
 RNG = np.random.default_rng(3)
@@ -220,15 +223,15 @@ SOLD = RNG.poisson(30.0, 200).astype(float)
 )
 def test_zeros_before_a_launch_tell_nothing(present):
     samples = normal(present.mean(), present.std() + 0.05)
-    launched = within(samples, np.concatenate([np.zeros(140), present]), 7)
-    np.testing.assert_array_equal(launched, within(samples, present, 7))
+    launched = within(samples, np.concatenate([np.zeros(140), present]), (7,))
+    np.testing.assert_array_equal(launched, within(samples, present, (7,)))
     assert (launched == 0).mean() < 0.2
 
 
 @pytest.mark.parametrize("days", [20, 60, 150])
 @pytest.mark.parametrize("sold", [SOLD, SOLD + 0.5, np.tile([0.0, *SOLD[:6]], 20)])
 def test_what_is_sold_no_more_has_a_small_chance_of_life_at_most(sold, days):
-    made = within(normal(0.6, 1.0), np.concatenate([sold, np.zeros(days)]), 7)
+    made = within(normal(0.6, 1.0), np.concatenate([sold, np.zeros(days)]), (7,))
     assert (made > 0).mean() <= 1 / (days + 1) + 1e-3
     assert (np.quantile(made, 0.9, axis=0) == 0).all()
 
@@ -245,25 +248,25 @@ def test_zeros_of_an_outage_that_is_over_tell_nothing(first: int, stop: int):
     """They stood at the lowest months of the year, long after."""
     samples = normal(40, 12, 12)
     for history in (shut(first, stop), shut(first, stop) + 0.25 * (shut(first, stop) > 0)):
-        assert (within(samples, history, 12) == 0).mean() < 0.002
+        assert (within(samples, history, (12,)) == 0).mean() < 0.002
     some = shut(first, stop)
     some[first + 1] = 2.0  # a sale in between
     some[0] = np.nan
-    assert (within(samples, some, 12) == 0).mean() < 0.002
+    assert (within(samples, some, (12,)) == 0).mean() < 0.002
 
 
 def test_zeros_of_two_outages_tell_no_more():
     history = np.minimum(shut(40, 44), shut(70, 76))
-    assert (within(normal(40, 12, 12), history, 12) == 0).mean() < 0.002
+    assert (within(normal(40, 12, 12), history, (12,)) == 0).mean() < 0.002
     history[9] = 0.0  # neither in one nor in another
-    assert (within(normal(40, 12, 12), history, 12) == 0).mean() == pytest.approx(0.01, abs=0.005)
+    assert (within(normal(40, 12, 12), history, (12,)) == 0).mean() == pytest.approx(0.01, abs=0.005)
 
 
 @pytest.mark.parametrize("since", [20, 80, 160])
 def test_an_outage_of_a_shop_that_is_closed_on_sundays_tells_nothing(since: int):
     days = np.arange(300)
     history = np.where((days % 7 == 6) | ((days >= since) & (days < since + 21)), 0.0, SOLD[days % 140] + 10)
-    made = within(normal(30, 5, 14), history, 7)
+    made = within(normal(30, 5, 14), history, (7,))
     assert (made == 0).mean() == pytest.approx(1 / 7, abs=0.02)
 
 
@@ -277,13 +280,13 @@ def test_an_outage_of_a_shop_that_is_closed_on_sundays_tells_nothing(since: int)
     ],
 )
 def test_other_zeros_tell(history: np.ndarray):
-    made = within(normal(40, 12, 12), history, 12)
+    made = within(normal(40, 12, 12), history, (12,))
     assert (made == 0).mean() == pytest.approx((history == 0).mean(), abs=0.01)
 
 
 def test_a_shop_that_no_longer_closes_on_sundays_is_not_zero_on_them():
     closing = np.where(np.arange(140) % 7 == 6, 0.0, SOLD[:140])
-    made = within(normal(30, 5), np.concatenate([closing, SOLD[140:]]), 7)
+    made = within(normal(30, 5), np.concatenate([closing, SOLD[140:]]), (7,))
     assert made.min() > 0
 
 
@@ -326,7 +329,7 @@ def test_of_a_thousand_intermittent_series_hardly_one_changes():
 def test_halves_that_do_not_vary_are_told_apart_without_a_warning(values):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        made = within(normal(2.0, 1.0), np.array(values), 7, counts=True)
+        made = within(normal(2.0, 1.0), np.array(values), (7,), counts=True)
     assert set(np.unique(made)) <= set(range(12))
 
 
@@ -346,19 +349,19 @@ def test_gaps_of_counts_are_whole_with_the_zeros_of_what_lies_around_them():
     values = holed(np.where((days % 7 == 6) | (rng.random(420) < 0.1), 0, rng.poisson(9, 420) + 1))
     missing = np.isnan(values)
     samples = rng.normal(np.where(days[missing] % 7 == 6, 0.5, 10.0), 2.0, (200, missing.sum()))
-    made = within_gaps(samples, values, 7)
+    made = within_gaps(samples, values, (7,))
     assert (made == np.rint(made)).all()
     sunday = days[missing] % 7 == 6
     assert (made[:, sunday] == 0).mean() > 0.85
     assert (made[:, ~sunday] == 0).mean() < 0.15
-    np.testing.assert_array_equal(within_gaps(samples, values, 7, counts=False), np.maximum(samples, 0))
+    np.testing.assert_array_equal(within_gaps(samples, values, (7,), counts=False), np.maximum(samples, 0))
 
 
 def test_gaps_of_demand_that_comes_by_chance_have_its_sizes():
     rng = np.random.default_rng(1)
     values = holed(np.where(rng.random(300) < 0.7, 0, rng.poisson(5, 300) + 1))
     missing = np.isnan(values)
-    made = within_gaps(rng.normal(0.3, 0.5, (200, missing.sum())), values, 7)
+    made = within_gaps(rng.normal(0.3, 0.5, (200, missing.sum())), values, (7,))
     assert set(np.unique(made)) <= set(values[~missing])
     assert (made == 0).mean() == pytest.approx((values == 0).sum() / (~missing).sum(), abs=0.04)
     assert made.mean() == pytest.approx(np.nanmean(values), rel=0.15)
@@ -371,19 +374,19 @@ def test_gaps_before_a_launch_and_after_an_end_are_zero_and_those_between_as_wha
     values = holed(np.where(alive, rng.poisson(6, 450) + 1, 0))
     missing = np.isnan(values)
     inside = alive[missing]
-    made = within_gaps(rng.normal(np.where(inside, 7.0, 0.0), 2.0, (200, missing.sum())), values, 7)
+    made = within_gaps(rng.normal(np.where(inside, 7.0, 0.0), 2.0, (200, missing.sum())), values, (7,))
     assert (made[:, ~inside] == 0).mean() > 0.98
     assert (made[:, inside] == 0).mean() < 0.01  # as there is none; of all around, half are
     between = holed(np.where(days < 150, 0, rng.poisson(6, 450) + 1))
     between[140:165] = np.nan  # when it began, nobody knows: the samples tell
     at = np.flatnonzero(np.isnan(between))
-    made = within_gaps(rng.normal(4, 1, (50, len(at))), between, 7)
+    made = within_gaps(rng.normal(4, 1, (50, len(at))), between, (7,))
     assert made[:, (at >= 140) & (at < 165)].mean() == pytest.approx(4, abs=0.2)
 
 
 @pytest.mark.parametrize("values", [[0, np.nan, 0, 0, np.nan], [np.nan, 3, np.nan], [5.5, np.nan, 0, 2]])
 def test_gaps_of_few_values(values):
     given = np.array(values, dtype=float)
-    made = within_gaps(np.array([[-1.0, 0.2], [0.4, 2.6]])[:, : np.isnan(given).sum()], given, 7)
+    made = within_gaps(np.array([[-1.0, 0.2], [0.4, 2.6]])[:, : np.isnan(given).sum()], given, (7,))
     assert (made >= 0).all()
     assert (made == np.rint(made)).all() == Support.of(given).counts

@@ -17,7 +17,7 @@ from shared.guidance import Guidance
 from shared.random import make_generator
 from shared.samplers import Method, sample
 from tsdiff.model.config import paper_sde
-from tsdiff.model.model import call_times
+from tsdiff.model.times import call_times
 from tsdiff.sampling.guidance import ScalarGuidance, TraceGuidance, TweedieGuidance
 from tsdiff.sampling.known_covariance import KernelGuidance, WindowGuidance
 from tsdiff.windows.covariance import ObservedCovariance, WindowCovariance

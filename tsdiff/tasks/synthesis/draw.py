@@ -18,7 +18,8 @@ from tsdiff.data.entries import Entry, Series
 from tsdiff.data.frequency import shifted
 from tsdiff.data.named import by_names
 from tsdiff.model.config import TSDiffConfig
-from tsdiff.model.model import TSDiff, call_times
+from tsdiff.model.model import TSDiff
+from tsdiff.model.times import call_times
 from tsdiff.sampling.drawing import Rows, for_each_draw
 from tsdiff.tasks.synthesis.windows import SOURCE
 from tsdiff.windows.conditioning import Place, cut
