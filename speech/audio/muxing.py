@@ -17,6 +17,7 @@ from shared.errors import DataError
 from speech.audio.coding import CONTAINERS, AudioInfo
 from speech.audio.errors import unwritable
 from speech.audio.media import LAYOUTS, av, opened, survey
+from speech.audio.tags import holds_for_old_sound
 
 _ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "WAVPACK": "wavpack"}
 _BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
@@ -202,5 +203,6 @@ def _keep(new: Any, info: AudioInfo, old: Any) -> None:
     new.metadata.update({_NAMES.get(name, name): text for name, text in info.metadata.items()})
     if old is not None:
         stamps = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-        new.metadata.update({name: text for name, text in old.metadata.items() if name.lower() not in stamps})
+        kept = {name: text for name, text in old.metadata.items() if name.lower() not in stamps}
+        new.metadata.update({name: text for name, text in kept.items() if not holds_for_old_sound(name)})
         new.set_chapters(old.chapters())

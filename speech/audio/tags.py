@@ -55,6 +55,8 @@ _FRAMES = {
 _COMMENTS = {"description": "comment", "metadata_block_picture": "cover art", "coverart": "cover art"}
 _STAMPS = {"software", "encoder", "vendor"}
 """What an encoder writes about itself: nobody misses it."""
+_GAINS = re.compile(r"(TXXX:)?(replaygain_|r128_)|RVA2|RVAD|RGAD", re.IGNORECASE)
+"""Gains that were measured on the old sound, by which players would set the new one's level."""
 _APPLICATION = 2
 _LONGEST_NAME = 40
 _MOST_NAMES = 12
@@ -124,7 +126,8 @@ def carry_tags(
         ratio: the rate of `written` by that of `source`: what tells places in samples tells them at its own.
 
     Returns:
-        What `source` has and `written` has not, by name ("bext", "cover art").
+        What `source` has and `written` has not, by name ("bext", "cover art"); gains measured on the old sound are not
+        copied.
 
     Raises:
         DataError: `written` was damaged on the way.
@@ -144,6 +147,11 @@ def carry_tags(
     if is_copied and soundfile.info(sound_path(written)).frames != frames:
         raise DataError(f"{source}: its tags cannot be copied without damage; remove them from the file")
     return missing_names(dropped, frozenset())
+
+
+def holds_for_old_sound(name: str) -> bool:
+    """Whether a tag of this name tells a gain that was measured on the sound, so that no other one may have it."""
+    return _GAINS.match(name) is not None
 
 
 def names_beside_sound(path: Path, coding: tuple[str, str]) -> frozenset[str]:
@@ -189,16 +197,22 @@ def _ogg(path: Path, kind: str) -> FileType:
 
 def _copy_id3(source: Path, written: Path) -> None:
     with suppress(ID3NoHeaderError):
-        ID3(source).save(written)
+        _without_gains(ID3(source)).save(written)
     with suppress(APENoHeaderError):
-        APEv2(source).save(written)
+        _without_gains(APEv2(source)).save(written)
+
+
+def _without_gains(tags: Any) -> Any:
+    for key in filter(holds_for_old_sound, list(tags)):
+        del tags[key]
+    return tags
 
 
 def _copy_comments(source: Any, written: Any) -> None:
     if source.tags:
         if written.tags is None:
             written.add_tags()
-        written.tags[:] = source.tags
+        written.tags[:] = [(name, text) for name, text in source.tags if not holds_for_old_sound(name)]
         written.save()
 
 

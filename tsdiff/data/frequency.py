@@ -91,12 +91,12 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
         The normalised frequency, for example "h", "15min", "W-SUN", "M", "Q-DEC".
 
     Raises:
-        DataError: The frequency is unknown, not positive, or has no regular periods.
+        DataError: The frequency is unknown, not positive, longer than times can be, or has no regular periods.
     """
     with quiet():
         try:
             offset = to_offset(freq)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             offset = None
         if offset is None:
             raise DataError(f"unknown frequency {freq!r}; use for example {EXAMPLES}")
@@ -105,7 +105,10 @@ def normalise_freq(freq: str | pd.offsets.BaseOffset) -> str:
         name, _, anchor = _split(offset.freqstr)[1].partition("-")
         count = offset.n
         if name in _TICKS[1:]:
-            count, name = _in_largest_unit(offset.n * pd.Timedelta(f"1{name}"))
+            try:
+                count, name = _in_largest_unit(offset.n * pd.Timedelta(f"1{name}"))
+            except OverflowError:
+                raise DataError(f"frequency {freq!r} is too long a step; use for example {EXAMPLES}") from None
         if name in _CALENDAR:
             base, shift = _CALENDAR[name]
             if anchor:

@@ -13,6 +13,7 @@ import soundfile
 from mutagen.apev2 import APEv2
 from mutagen.flac import FLAC, CueSheet, CueSheetTrack, Picture
 from mutagen.id3 import APIC, CHAP, COMM, ID3, TIT2, TXXX
+from mutagen.mp4 import MP4
 from scipy.io import wavfile
 
 from speech.audio.chunks import names_beside
@@ -261,6 +262,32 @@ def test_all_tags_of_an_ogg_are_kept(tmp_path, name, rate):
     assert kept["metadata_block_picture"] == ["A" * 70_000]
     assert read_audio(target).info == read_audio(tmp_path / name).info
     assert copy(tmp_path / name, tmp_path / "b.wav") == ("not kept: cover art, mood",)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.m4a"])
+def test_gains_measured_on_the_old_sound_are_not_kept_which_is_said(tmp_path: Path, name: str) -> None:
+    """By them players would set the level of the new one."""
+    source, gain = tmp_path / name, "-6.50 dB"
+    write_audio(source, Audio(noise(1, 16000), 16000))
+    if name == "a.mp3":
+        tags = ID3()
+        tags.add(TIT2(encoding=3, text="A title"))
+        tags.add(TXXX(encoding=3, desc="replaygain_track_gain", text=gain))
+        tags.save(source)
+    elif name == "a.m4a":
+        tagged = MP4(source)
+        tagged["\xa9nam"], tagged["----:com.apple.iTunes:replaygain_track_gain"] = "A title", gain.encode()
+        tagged.save()
+    else:
+        tagged = mutagen.File(source)
+        tagged["title"], tagged["REPLAYGAIN_TRACK_GAIN"], tagged["R128_TRACK_GAIN"] = "A title", gain, "-256"
+        tagged.save()
+    (tmp_path / "out").mkdir()
+    notes = copy(source, tmp_path / "out" / name)
+    assert "replaygain_track_gain" in " ".join(notes).lower()
+    made = str(dict(mutagen.File(tmp_path / "out" / name).tags))
+    assert "A title" in made
+    assert "gain" not in made.lower()
 
 
 def test_tags_that_cannot_be_read_do_not_stop_a_file(tmp_path):

@@ -69,7 +69,9 @@ def test_every_spelling_becomes_one_that_period_takes(given_freq, wanted):
         assert pd.Period("2024-01-01", freq=wanted).freqstr == wanted
 
 
-@pytest.mark.parametrize("bad", ["hourly", "", "0h", "-1h", "bh", "cbh", "SM", "SMS", "xyz", None])
+@pytest.mark.parametrize(
+    "bad", ["hourly", "", "0h", "-1h", "bh", "cbh", "SM", "SMS", "xyz", None, "9" * 9 + "h", "9" * 20 + "h"]
+)
 def test_unknown_frequency_is_named_with_examples(bad):
     with pytest.raises(DataError, match="15min") as caught:
         normalise_freq(bad)
