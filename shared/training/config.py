@@ -18,8 +18,8 @@ class TrainingConfig(Checked):
 
     Args:
         max_steps: optimiser steps.
-        learning_rate: peak of AdamW's learning rate.
-        weight_decay: of AdamW, on matrices only.
+        learning_rate: its peak.
+        weight_decay: on matrices only.
         warmup: share of the steps in which the rate rises to its peak.
         decay: "cosine" to zero at max_steps, or "constant".
         gradient_clip: norm at which gradients are clipped; 0 does not clip.
@@ -33,6 +33,8 @@ class TrainingConfig(Checked):
         save_every_seconds: how often the training state is saved; it is saved at the end and on Ctrl-C besides.
         compile: train through `torch.compile`, which takes a minute or more to start; weights and their names are the
             same as without, results agree to rounding.
+        optimizer: "adamw", or "muon", which makes the steps of matrices orthogonal (`shared.training.optimisers`) and
+            takes the learning rates of AdamW.
     """
 
     max_steps: Count = 1000
@@ -48,6 +50,7 @@ class TrainingConfig(Checked):
     num_workers: Natural = 0
     save_every_seconds: NonNegative = 15.0
     compile: bool = False
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
     def share(self, processes: int) -> int:
         """Batches of a step that each of so many processes takes.

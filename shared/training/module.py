@@ -35,11 +35,13 @@ from shared.training.config import TrainingConfig as TrainingConfig
 from shared.training.ema import ema_of
 from shared.training.loop import AtomicIO, BatchData, Clock, Progress, SameStart, Stopper, in_main_thread, state_keeper
 from shared.training.memory import keep_large_blocks
+from shared.training.optimisers import optimiser_of
 
 LAST_STATE = "last.ckpt"
 """Name of the file from which a stopped training goes on."""
 _TOGETHER = "batches_a_step"
 """What a state calls the number of batches of all processes in a step."""
+_OPTIMIZER = "optimizer"
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -130,12 +132,23 @@ class DiffusionModule(L.LightningModule, Generic[N]):
         self.averaged.update_parameters(self.denoiser)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep how many batches a step takes."""
+        """Keep how many batches a step takes, and which optimiser makes it."""
         checkpoint[_TOGETHER] = self.share * self.trainer.world_size
+        checkpoint[_OPTIMIZER] = self.config.optimizer
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Begin with the first batch of the next step, whatever number of processes took those before; say where a
-        step is of another number of batches now."""
+        step is of another number of batches now.
+
+        Raises:
+            CheckpointError: the state is of another optimiser.
+        """
+        optimizer = checkpoint.get(_OPTIMIZER, "adamw")
+        if optimizer != self.config.optimizer:
+            raise CheckpointError(
+                f"training.optimizer={self.config.optimizer}: the training was begun with {optimizer!r}, whose state "
+                "another cannot take; go on with it, or train in another folder"
+            )
         before, now = checkpoint.get(_TOGETHER), self.share * self.trainer.world_size
         if before not in (None, now) and self.global_rank == 0:
             tell(
@@ -149,14 +162,8 @@ class DiffusionModule(L.LightningModule, Generic[N]):
                 counts.update(dict.fromkeys(counts, taken))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with the configured schedule."""
-        parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        fused = self.config.precision == "32-true"  # Lightning clips no gradients for a fused optimiser in mixed ones
-        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=fused)
+        """The configured optimiser and schedule."""
+        optimizer = optimiser_of(self.denoiser, self.config)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.config.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
