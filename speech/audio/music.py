@@ -100,8 +100,7 @@ def features(waveform: NDArray[np.floating]) -> Values:
 def _power(waveform: NDArray[np.floating]) -> Values:
     """(frames, bins) of a channel (samples,)."""
     frames = sliding_window_view(np.asarray(waveform, np.float32), _SIZE)[::_HOP]
-    made: Values = np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
-    return made
+    return np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
 
 
 def _judged(energy: Values, steady: NDArray[np.bool_], level: Values) -> list[float]:
@@ -181,5 +180,4 @@ class MusicKeeper:
         places = np.arange(self._place, self._place + enhanced.shape[1])
         self._place += enhanced.shape[1]
         share = np.interp(places, self._middles, self._shares).astype(np.float32)
-        made: np.ndarray = enhanced + share * (recording - enhanced)
-        return made
+        return enhanced + share * (recording - enhanced)

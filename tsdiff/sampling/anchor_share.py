@@ -34,8 +34,7 @@ def anchor_quantiles(count: int) -> np.ndarray:
     law = _WIDTH * stdtrit(_FREEDOM, (np.arange(count) + 0.5) / count)
     within = np.clip(law, -_STRAIGHT, _STRAIGHT)
     # The slope of what the units stand for, `residuals`, at its end.
-    made: np.ndarray = residual_units(residuals(within) + np.cosh(_STRAIGHT / 2) * (law - within))
-    return made
+    return residual_units(residuals(within) + np.cosh(_STRAIGHT / 2) * (law - within))
 
 
 def anchor_surprise(away: np.ndarray) -> np.ndarray:
@@ -52,8 +51,7 @@ def anchor_surprise(away: np.ndarray) -> np.ndarray:
     t = np.where(away > edge, beyond, residual_units(away)) / _WIDTH
     # With s = t/√(4 + t²) both tails of four degrees of freedom hold (1 − s)²(2 + s)/2.
     root = np.hypot(2.0, t)
-    made: np.ndarray = np.log(2) - 2 * (np.log(4) - np.log(root) - np.log(root + t)) - np.log(2 + t / root)
-    return made
+    return np.log(2) - 2 * (np.log(4) - np.log(root) - np.log(root + t)) - np.log(2 + t / root)
 
 
 def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:

@@ -43,8 +43,7 @@ def error_correlation(missed: np.ndarray, steps: int) -> np.ndarray | None:
     if weights is None:
         return None
     family = correlations(max(missed.shape[1], steps))[:, -steps:, -steps:]
-    made: np.ndarray = np.tensordot(weights, family, 1)
-    return made
+    return np.tensordot(weights, family, 1)
 
 
 def with_past_share(draws: np.ndarray, missed: np.ndarray, share: float) -> np.ndarray:
@@ -102,8 +101,7 @@ def _scores_of(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _root(correlation: np.ndarray, ridge: float) -> np.ndarray:
     """Cholesky's factor of a correlation with a share of independent steps."""
-    made: np.ndarray = np.linalg.cholesky((1 - ridge) * correlation + ridge * np.eye(len(correlation)))
-    return made
+    return np.linalg.cholesky((1 - ridge) * correlation + ridge * np.eye(len(correlation)))
 
 
 @lru_cache(maxsize=16)
@@ -111,5 +109,4 @@ def normal_scores(count: int) -> np.ndarray:
     """Standard normal quantiles in the middles of `count` equal parts."""
     from scipy.special import ndtri  # takes a while to load
 
-    made: np.ndarray = ndtri((np.arange(count) + 0.5) / count)
-    return made
+    return ndtri((np.arange(count) + 0.5) / count)

@@ -254,8 +254,7 @@ def guidance_of(
         return None
     known = Observation(windows.values, windows.observed, torch.from_numpy(levels).to(windows.values))
     if not isinstance(sampling.guidance, str):
-        own: Guidance = sampling.guidance.build(known)
-        return own
+        return sampling.guidance.build(known)
     noise = model.sde.noise
     if noise is not None:
         _check_coloured(sampling, noise)

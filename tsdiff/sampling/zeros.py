@@ -289,8 +289,7 @@ def _shrunk_shares(recent: np.ndarray, places: np.ndarray, season: int) -> np.nd
     apart = _shares(recent, np.arange(max(season, 1)), season).var()
     by_chance = share * (1 - share) * max(season, 1) / known.sum()
     kept = max(0.0, 1 - by_chance / apart) if apart > 0 else 0.0
-    made: np.ndarray = share + kept * (_shares(recent, places, season) - share)
-    return made
+    return share + kept * (_shares(recent, places, season) - share)
 
 
 def _told_by(season: int) -> int:

@@ -124,12 +124,10 @@ def _between(left: float, right: float, growth: np.ndarray) -> np.ndarray:
     if right < left:
         grown = np.cumsum(growth, axis=1)
         since = right - (grown[:, -1:] - grown)[:, :-1]
-        again: np.ndarray = np.where(since >= 0, since, left + grown[:, :-1])
-        return again
+        return np.where(since >= 0, since, left + grown[:, :-1])
     together = growth.sum(axis=1, keepdims=True)
     shares = np.where(together > 0, growth / np.where(together > 0, together, 1.0), 1 / growth.shape[1])
-    made: np.ndarray = np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)
-    return made
+    return np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)
 
 
 def _around(
@@ -159,8 +157,7 @@ def _without_season(growth: np.ndarray, season: int) -> np.ndarray:
     known = np.isfinite(growth)
     totals = np.bincount(phases[known], growth[known], season)
     counts = np.bincount(phases[known], minlength=season)
-    made: np.ndarray = growth - (totals / np.maximum(counts, 1))[phases]
-    return made
+    return growth - (totals / np.maximum(counts, 1))[phases]
 
 
 def _correlation(off: np.ndarray) -> float:
