@@ -12,7 +12,6 @@ is later: lags that are known for every step to come.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.sampling.zeros import Support
+from tsdiff.tasks.noted import Make, made_of
 from tsdiff.windows.gaps import bridged_line
 
 PAST = "past_feat_dynamic_real"
@@ -273,9 +273,6 @@ def known_lags(past: np.ndarray, length: int, season: int, horizon: int) -> np.n
     return made.reshape(-1, length + horizon)
 
 
-Predict = Callable[[Iterable[Entry], int], Iterator[SampleForecast]]
-
-
 Tells = Callable[[Entry, str], Effect | None]
 """What is known to act on an entry of a name; None where nothing is."""
 
@@ -296,7 +293,7 @@ def remembered(tells: Tells) -> Tells:
 
 
 def predicted_around(
-    predict: Predict, dataset: Iterable[Entry], num_samples: int, tells: Tells
+    predict: Make[SampleForecast], dataset: Iterable[Entry], num_samples: int, tells: Tells
 ) -> Iterator[tuple[Entry, SampleForecast, Effect | None]]:
     """Forecast what effects leave of each series, and add them.
 
@@ -309,20 +306,17 @@ def predicted_around(
     Yields:
         The entry, its forecast, and the effect, where it is used.
     """
-    waiting: deque[tuple[Entry, Effect | None]] = deque()
 
-    def residuals() -> Iterator[Entry]:
+    def residuals() -> Iterator[tuple[Entry, tuple[Entry, Effect | None]]]:
         for name, entry in named_entries(dataset):
             effect = tells(entry, name)
-            used = effect is not None and effect.gain > 0
-            waiting.append((entry, effect if used else None))
-            if effect is None or not used:
-                yield entry
+            if effect is None or not effect.gain > 0:
+                yield entry, (entry, None)
                 continue
-            yield {**entry, "target": effect.without(target_of(entry, name)), DYNAMIC: None, PAST: None}
+            left = {**entry, "target": effect.without(target_of(entry, name)), DYNAMIC: None, PAST: None}
+            yield left, (entry, effect)
 
-    for made in predict(residuals(), num_samples):
-        entry, effect = waiting.popleft()
+    for made, (entry, effect) in made_of(predict, residuals(), num_samples):
         if effect is not None:
             samples = effect.joined(made.samples).astype(made.samples.dtype)
             made = SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info)
