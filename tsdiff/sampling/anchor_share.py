@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from tsdiff.sampling.shuffle import shuffled
+from tsdiff.sampling.shuffle import FEWEST, shuffled
 from tsdiff.windows.anchored import residual_units, residuals
 
 _FREEDOM, _WIDTH = 4.0, 0.9
@@ -22,8 +22,6 @@ intervals alone cover 85 to 98 % of the sets for validation (benchmarks/results/
 _STRAIGHT = 2.1
 """Network units from which on that law goes straight on in the series' units, which grow exponentially with them:
 outside its 90 % interval. Without this hardly a value lay outside all of 100 draws, where one in fifty should."""
-_FEWEST = 8
-"""Draws that have quantiles; fewer stay as they are."""
 
 
 @cache
@@ -64,7 +62,7 @@ def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:
     Returns:
         Shaped like `draws`, of their dtype.
     """
-    if not share or len(draws) < _FEWEST:
+    if not share or len(draws) < FEWEST:
         return draws
     own = anchor_quantiles(len(draws)).astype(draws.dtype).reshape(-1, *[1] * (draws.ndim - 1))
     return shuffled((1 - share) * np.sort(draws, axis=0) + share * own, draws)

@@ -19,13 +19,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from tsdiff.sampling.shuffle import shuffled
+from tsdiff.sampling.shuffle import FEWEST, shuffled
 from tsdiff.windows.hanging import correlations, likeliness
 
 _RIDGE = 0.05
 """Share of independent steps in the draws' own correlation, which few draws do not tell well."""
-_FEWEST = 8
-"""Draws that have a correlation; fewer stay as they are."""
 
 
 def error_correlation(missed: np.ndarray, steps: int) -> np.ndarray | None:
@@ -58,7 +56,7 @@ def with_past_share(draws: np.ndarray, missed: np.ndarray, share: float) -> np.n
         The draws of each step, rearranged.
     """
     count, steps = draws.shape
-    past = error_correlation(missed, steps) if share and count >= _FEWEST and steps > 1 else None
+    past = error_correlation(missed, steps) if share and count >= FEWEST and steps > 1 else None
     if past is None:
         return draws
     scores, own = _scores_of(draws)
