@@ -58,11 +58,7 @@ def partials(power: Values) -> NDArray[np.bool_]:
         runs[frame] = before = np.where(row, _widest(before) + 1, 0)
     for frame in range(len(peaks) - 1, -1, -1):
         lasting[frame] = after = peaks[frame] & ((runs[frame] >= _STEADY) | _widest(after))
-    wide = lasting.copy()
-    for step in (1, 2):
-        wide[:, step:] |= lasting[:, :-step]
-        wide[:, :-step] |= lasting[:, step:]
-    return wide
+    return maximum_filter1d(lasting, 5, axis=1)
 
 
 def _widest(row: NDArray[np.generic]) -> NDArray[np.generic]:
