@@ -20,7 +20,7 @@ from speech.inference.blend import Blend
 from speech.inference.clean import CleanKeeper
 from speech.inference.held_level import LevelAround
 from speech.inference.listening import Listening
-from speech.inference.longform import Held, Tail, Window, Windows
+from speech.inference.longform import Held, Window, Windows, of_length
 from speech.inference.members import Members, Piece
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, SegmentRunner, Tally
@@ -297,7 +297,7 @@ class Engine:
             wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
         wet = map(blend.stacked, wet)
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
-        yield from blend.results(Tail(blend.signals, samples).of(back))
+        yield from blend.results(of_length(back, blend.signals, samples))
 
     def _enhanced(
         self,
