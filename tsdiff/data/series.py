@@ -69,17 +69,18 @@ class SeriesSet(EntrySequence):
         last = max(shifted(entry["start"], np.shape(entry["target"])[-1] + steps - 1) for entry in self)
         to_timestamps([last])
 
-    def remarks(self, skipped: Mapping[str, str] | None = None) -> list[str]:
+    def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
         """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where
         many are alike, a line for all of them.
 
         Args:
             skipped: Series that were left out later, with the reason.
+            most: Lines; the rest are counted.
         """
         left_out = {**self.skipped, **(skipped or {})}
         lines = summarised([*(f"series {item!r} left out: {why}" for item, why in left_out.items()), *self.notes])
-        more = [f"and {len(lines) - _MOST} more of the kind"] if len(lines) > _MOST else []
-        return lines[:_MOST] + more
+        more = [f"and {len(lines) - most} more of the kind"] if len(lines) > most else []
+        return lines[:most] + more
 
     def warn(self) -> None:
         """Tell the `remarks` as warnings."""
@@ -91,8 +92,6 @@ _ALIKE = 3
 """Lines of one kind that are told one by one."""
 _NAMED = 20
 """Series that a line names."""
-_MOST = 20
-"""Lines that are told; the rest are counted."""
 _SERIES = re.compile(r"^(?:channel \d+ of )?series ('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
 _NUMBER = re.compile(r"[-+]?\d[\d.,:]*(?:e[-+]?\d+)?|(?<=\d )(?:gaps?|infinity|infinities|values?)\b")
 
