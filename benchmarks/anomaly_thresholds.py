@@ -39,8 +39,7 @@ Made = Callable[[int, np.random.Generator], np.ndarray]
 
 def lasting(steps: int, memory: float, rng: np.random.Generator) -> np.ndarray:
     """Noise of deviation 1 that each step remembers so much of."""
-    made: np.ndarray = lfilter([1], [1, -memory], rng.normal(size=steps + 500))[500:] * np.sqrt(1 - memory**2)
-    return made
+    return lfilter([1], [1, -memory], rng.normal(size=steps + 500))[500:] * np.sqrt(1 - memory**2)
 
 
 def weather(day: int) -> Made:

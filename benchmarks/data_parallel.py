@@ -126,8 +126,7 @@ def trained(kind: str, steps: int, processes: int, folder: Path) -> dict[str, An
     """
     if any(start(kind, steps, processes, folder)):
         raise RuntimeError("\n".join(path.read_text() for path in folder.glob("log*.txt")))
-    found: dict[str, Any] = torch.load(folder / "found.pt", weights_only=True)
-    return found
+    return torch.load(folder / "found.pt", weights_only=True)
 
 
 def rate(rows: Sequence[dict[str, float]]) -> float:

@@ -53,8 +53,7 @@ def decibels(power: float) -> float:
 
 def above(waveform: Waveform, rate: int) -> Waveform:
     """What lies above the edge."""
-    high: Waveform = signal.sosfiltfilt(signal.butter(8, EDGE, "highpass", fs=rate, output="sos"), waveform)
-    return high
+    return signal.sosfiltfilt(signal.butter(8, EDGE, "highpass", fs=rate, output="sos"), waveform)
 
 
 def parts(clean: Waveform, rate: int) -> dict[str, Waveform]:

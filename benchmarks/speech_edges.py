@@ -113,8 +113,7 @@ def cut(wave: Waveform, rate: int, taps: Waveform | None) -> Waveform:
 def streamed(enhancer: Enhancer, noisy: Waveform, rate: int) -> Waveform:
     """What a stream makes of a recording (samples,)."""
     stream = enhancer.stream(rate)
-    made: Waveform = np.concatenate([stream.push(noisy), stream.flush()])
-    return made
+    return np.concatenate([stream.push(noisy), stream.flush()])
 
 
 def level_rows(enhancer: Enhancer, most: int) -> Iterator[list[str]]:

@@ -102,8 +102,7 @@ def mixtures(kind: str, speech: list[Waveform], noises: list[Waveform]) -> list[
 def above(waveform: Waveform) -> Waveform:
     """From 8 to 20 kHz."""
     band = signal.butter(8, [LOW, HIGH], "bandpass", fs=RATE, output="sos")
-    found: Waveform = signal.sosfiltfilt(band, waveform)
-    return found
+    return signal.sosfiltfilt(band, waveform)
 
 
 def decibels(values: Waveform) -> float:

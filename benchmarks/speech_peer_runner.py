@@ -222,8 +222,7 @@ def wpe(taps: int) -> Enhance:
     def enhance(reverberant: np.ndarray) -> np.ndarray:
         spectra = stft(reverberant[None], size=size, shift=shift).transpose(2, 0, 1)
         dry = package(spectra, taps=taps, delay=3, iterations=5, statistics_mode="full").transpose(1, 2, 0)
-        done: np.ndarray = istft(dry, size=size, shift=shift)[0][: len(reverberant)]
-        return done
+        return istft(dry, size=size, shift=shift)[0][: len(reverberant)]
 
     return enhance
 

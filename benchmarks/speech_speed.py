@@ -46,8 +46,7 @@ def public_network() -> nn.Module:
     from sgmse.backbones import BackboneRegistry
 
     torch.manual_seed(SEED)
-    network: nn.Module = BackboneRegistry.get_by_name("ncsnpp")(init_scale=CONFIG.init_scale)
-    return network
+    return BackboneRegistry.get_by_name("ncsnpp")(init_scale=CONFIG.init_scale)
 
 
 def our_network() -> NCSNpp:

@@ -93,8 +93,7 @@ def variogram_scores(samples: np.ndarray, actual: np.ndarray) -> np.ndarray:
     one, other = np.triu_indices(actual.shape[1], 1)
     wanted = np.abs(actual[:, one] - actual[:, other]) ** 0.5
     drawn = np.stack([(np.abs(draws[:, one] - draws[:, other]) ** 0.5).mean(0) for draws in samples])
-    scores: np.ndarray = ((wanted - drawn) ** 2 / (other - one)).sum(1)
-    return scores
+    return ((wanted - drawn) ** 2 / (other - one)).sum(1)
 
 
 def scored(samples: np.ndarray, actual: np.ndarray) -> Sums:

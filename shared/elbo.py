@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shared.divergence import standard_error
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.likelihood import require_noise_at
@@ -49,8 +50,7 @@ class Elbo:
     @property
     def standard_error(self) -> Tensor:
         """Of `value`, over draws, (batch,); NaN with one draw, which tells nothing of its own error."""
-        sums = self._sums()
-        return torch.full_like(sums[0], math.nan) if len(sums) == 1 else sums.std(0) / math.sqrt(len(sums))
+        return standard_error(self._sums().T, exact=False)
 
     def _sums(self) -> Tensor:
         return self.elements[:, :, None].flatten(2).sum(2)

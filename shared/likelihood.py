@@ -16,6 +16,7 @@ from shared.guidance import DenoiserFunction
 from shared.random import Generators
 from shared.samplers.ode import solved
 from shared.sde.base import SDE, anchored, residual
+from shared.views import check_numbers
 
 _LAST = -3.0
 
@@ -89,10 +90,7 @@ def estimate_log_likelihood(
     checked(Positive, rtol=rtol, atol=atol)
     require_noise_at(sde, t_end)
     for name, given in (("x0", x0), *(() if y is None else (("y", y),))):
-        known = isinstance(given, Tensor) and (given.is_floating_point() or given.is_complex())
-        told = given.dtype if isinstance(given, Tensor) else type(given).__name__
-        need = f"need a tensor of real or complex numbers, such as torch.as_tensor({name}), or {name}.float()"
-        require(known, need, **{name: told})
+        check_numbers(name, given)
     dims = dimensions(x0)
     directions = directions_of(x0, trace, probes, generator)
     if prior_log_prob is None:

@@ -88,16 +88,9 @@ class PathPoint:
 
     def from_data(self, kind: Prediction, x0: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The prediction of `kind` that corresponds to x̂_0 at state `x`; where σ = 0, the noise counts as 0."""
-        checked(Prediction, prediction=kind)
-        if kind == "data":
-            return x0
-        r0 = residual(x0, y)
-        noise = self._noise(r0, residual(x, y))
-        if kind == "noise":
-            return noise
-        if kind == "score":
-            return self._score(noise)
-        return expand(self.alpha, x) * noise - expand(self.sigma, x) * r0
+        inverse = _inverse(self.sigma)
+        noise = expand(inverse, x) * residual(x, y) - expand(self.alpha * inverse, x) * residual(x0, y)
+        return self.target(kind, x0, noise, y)
 
     def target(self, kind: Prediction, x0: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
         """What a network that predicts `kind` should give, from the clean data and the noise that made x_t."""
@@ -115,10 +108,6 @@ class PathPoint:
         if self.noise is not None and not self.noise.gaussian:
             raise ConfigError(f"a score is not defined for {self.noise}: predict noise, data or velocity")
         return -expand(_inverse(self.sigma), noise) * (self.noise.solve(noise) if self.noise else noise)
-
-    def _noise(self, r0: Tensor, r: Tensor) -> Tensor:
-        inverse = _inverse(self.sigma)
-        return expand(inverse, r) * r - expand(self.alpha * inverse, r) * r0
 
     def data_error_scale(self, kind: Prediction) -> Tensor:
         """Error in a prediction of `kind` per error in x̂_0, (batch,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -39,8 +39,7 @@ def log_uniform(
     rng: np.random.Generator, low: float, high: float, size: int | tuple[int, ...] | None = None
 ) -> float | np.ndarray:
     """Numbers from `low` to `high`, both above 0, whose logarithms are uniform: one, or an array of this size."""
-    drawn: Any = np.exp(rng.uniform(np.log(low), np.log(high), size))
-    return drawn
+    return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
 
 def make_generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -64,8 +64,7 @@ class Page(gr.Blocks):
         try:
             for path in _paths(inputs):
                 self.desk.check_sent(Path(path), Path(path).name)
-            found: list[Any] = await super().preprocess_data(block_fn, inputs, *args, **options)
-            return found
+            return await super().preprocess_data(block_fn, inputs, *args, **options)
         except DiffusionError as error:
             raise _shown(error) from None
         except Exception as error:  # the framework's, of which each means the same to a user

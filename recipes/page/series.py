@@ -17,7 +17,7 @@ from shared.errors import ConfigError, DataError
 from tsdiff import TSDiffPredictor
 from tsdiff.data import SeriesSet, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
-from tsdiff.data.entries import Entry, counted
+from tsdiff.data.entries import counted
 from tsdiff.data.frequency import shifted
 from tsdiff.data.known import Names, read_frame
 from tsdiff.evaluation.plots import plot_forecasts
@@ -167,10 +167,6 @@ TASKS = {"forecast": _forecast, "fill": _fill, "anomalies": _anomalies}
 
 
 def _counted(series: SeriesSet) -> str:
-    longest = max(_length(entry) for entry in series)
+    longest = max(entry["target"].shape[-1] for entry in series)
     steps = counted(longest, "step", "steps")
     return f"one series of {steps}" if len(series) == 1 else f"{len(series)} series of up to {steps}"
-
-
-def _length(entry: Entry) -> int:
-    return int(entry["target"].shape[-1])

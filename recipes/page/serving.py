@@ -184,7 +184,7 @@ def application(desk: Desk, host: str = LOOPBACK[0]) -> FastAPI:
     app.add_middleware(Guard, most=desk.limits.body_bytes)
     if host in LOOPBACK:  # so that no other site's name can be made to lead here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
-    mounted: FastAPI = gradio.mount_gradio_app(
+    return gradio.mount_gradio_app(
         app,
         layout.build(desk),
         path="/",
@@ -196,7 +196,6 @@ def application(desk: Desk, host: str = LOOPBACK[0]) -> FastAPI:
         pwa=False,
         theme=layout.theme(),
     )
-    return mounted
 
 
 def address(host: str, port: int) -> str:

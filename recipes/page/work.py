@@ -118,8 +118,7 @@ class Desk:
                     raise stopped
                 tell(*_read_progress(folder))
                 time.sleep(_POLL_SECONDS)
-            made: Result = future.result()
-            return made
+            return future.result()
         except DiffusionError:
             raise
         except OutOfTime as error:

@@ -101,8 +101,7 @@ def plain(settings: Any) -> dict[str, Any]:
             return {name: lists(inner) for name, inner in value.items()}
         return [lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
-    found: dict[str, Any] = lists(asdict(settings))
-    return found
+    return lists(asdict(settings))
 
 
 def dataclass_from(

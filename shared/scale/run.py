@@ -81,10 +81,9 @@ def run(
 ) -> Report:
     """Work the units of a job into a folder, and go on where an earlier run of it was stopped.
 
-    A unit is finished when its result and then its record are written, both at once or not at all; one whose result was
-    removed since is worked again. The units are taken
-    from their iterator as workers become free, and no more than one a worker is held. What a worker had that died, with
-    its machine or alone, another one gets.
+    A unit is finished when its result and then its record are written, each whole or not at all; one whose result was
+    removed since is worked again. Units are taken from their iterator as workers become free; no more than one a worker
+    is held. If a worker dies, alone or with its machine, another one gets its unit.
 
     Args:
         work: what is done with each.

@@ -166,8 +166,7 @@ class _ExponentialIntegral(torch.autograd.Function):
 
 
 def _expi(x: Tensor) -> Tensor:
-    found: Tensor = _ExponentialIntegral.apply(x)
-    return found
+    return _ExponentialIntegral.apply(x)
 
 
 class FromRatio(SDE):

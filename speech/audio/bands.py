@@ -132,5 +132,4 @@ class BandJoin:
     def join(self, stacked: np.ndarray, recording: np.ndarray, last: bool = False) -> np.ndarray:
         """The enhanced recording (channels, n) of all this at its rate."""
         enhanced, low, gain = np.split(stacked, self.signals)
-        joined: np.ndarray = enhanced + gain.clip(0.0, 1.0) * (recording - low)
-        return joined
+        return enhanced + gain.clip(0.0, 1.0) * (recording - low)

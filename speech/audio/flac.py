@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import cache
 from pathlib import Path
 
 _TAIL = 4 << 20
@@ -82,18 +83,16 @@ def _coded_number(header: bytes) -> tuple[int | None, int]:
 
 
 def _crc(content: bytes, bits: int, polynomial: int) -> int:
-    table = _tables.setdefault((bits, polynomial), [_crc_of_byte(byte, bits, polynomial) for byte in range(256)])
-    value, mask = 0, (1 << bits) - 1
+    table, value, mask = _crc_table(bits, polynomial), 0, (1 << bits) - 1
     for byte in content:
         value = (value << 8 ^ table[value >> bits - 8 ^ byte]) & mask
     return value
 
 
-_tables: dict[tuple[int, int], list[int]] = {}
-
-
-def _crc_of_byte(byte: int, bits: int, polynomial: int) -> int:
-    value = byte << bits - 8
+@cache
+def _crc_table(bits: int, polynomial: int) -> list[int]:
+    """The checksum of each byte."""
+    values = [byte << bits - 8 for byte in range(256)]
     for _ in range(8):
-        value = (value << 1 ^ (polynomial if value >> bits - 1 else 0)) & (1 << bits) - 1
-    return value
+        values = [(value << 1 ^ (polynomial if value >> bits - 1 else 0)) & (1 << bits) - 1 for value in values]
+    return values

@@ -58,11 +58,7 @@ def partials(power: Values) -> NDArray[np.bool_]:
         runs[frame] = before = np.where(row, _widest(before) + 1, 0)
     for frame in range(len(peaks) - 1, -1, -1):
         lasting[frame] = after = peaks[frame] & ((runs[frame] >= _STEADY) | _widest(after))
-    wide = lasting.copy()
-    for step in (1, 2):
-        wide[:, step:] |= lasting[:, :-step]
-        wide[:, :-step] |= lasting[:, step:]
-    return wide
+    return maximum_filter1d(lasting, 5, axis=1)
 
 
 def _widest(row: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -100,8 +96,7 @@ def features(waveform: NDArray[np.floating]) -> Values:
 def _power(waveform: NDArray[np.floating]) -> Values:
     """(frames, bins) of a channel (samples,)."""
     frames = sliding_window_view(np.asarray(waveform, np.float32), _SIZE)[::_HOP]
-    made: Values = np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
-    return made
+    return np.abs(np.fft.rfft(frames * np.hanning(_SIZE).astype(np.float32))).astype(np.float64) ** 2
 
 
 def _judged(energy: Values, steady: NDArray[np.bool_], level: Values) -> list[float]:
@@ -181,5 +176,4 @@ class MusicKeeper:
         places = np.arange(self._place, self._place + enhanced.shape[1])
         self._place += enhanced.shape[1]
         share = np.interp(places, self._middles, self._shares).astype(np.float32)
-        made: np.ndarray = enhanced + share * (recording - enhanced)
-        return made
+        return enhanced + share * (recording - enhanced)

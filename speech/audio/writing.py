@@ -145,7 +145,7 @@ def _created(
     try:
         settings = encoder(subtype, info, rate and room_for(rate, info))
         gain = encoder_gain(info, settings)
-        endian = _endian(format, subtype, info)
+        endian = info.endian if soundfile.check_format(format, subtype, info.endian) else "FILE"
         file = soundfile.SoundFile(
             sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
         )
@@ -192,10 +192,6 @@ def _created_media(
     if source is not None and (info.media or info.format != "RAW"):
         wanted = survey(source).beside if info.media else names_beside_sound(source, (info.format, info.subtype))
         writer.dropped = (*file.dropped, *missing_names(wanted, names_in(temporary)))
-
-
-def _endian(format: str, subtype: str, info: AudioInfo) -> str:
-    return info.endian if soundfile.check_format(format, subtype, info.endian) else "FILE"
 
 
 def write_audio(

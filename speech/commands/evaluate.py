@@ -27,27 +27,7 @@ _SHOWN_FAILURES = 20
 
 def main(options: Evaluate) -> None:
     """Score enhanced speech against the clean, or by itself, and leave the scores in --output."""
-    clean, enhanced, noisy, output = options.clean, options.enhanced, options.noisy, options.output
-    if options.no_reference:
-        clean, enhanced = None, _alone(clean, enhanced, options.align)
-    elif clean is None:
-        pairs = shared_speech() / "test_pairs"
-        clean, noisy = pairs / "clean", noisy or pairs / "noisy"
-    if enhanced is not None:
-        quality = None if options.quality == "standard" else options.quality
-        unused = {
-            "--model": options.model,
-            "--quality": quality,
-            "--sampler": options.sampler,
-            "--steps": options.steps,
-        }
-        for option, value in unused.items():
-            if value is not None:
-                raise ConfigError(f"{option} {value} enhances --noisy; leave it out, or the folder {enhanced}")
-    elif noisy is None:
-        raise ConfigError(
-            "there is nothing to score: name the folder of enhanced files, or --noisy to enhance it first"
-        )
+    (clean, enhanced, noisy), output = _folders(options), options.output
     chosen = chosen_metrics(options.metrics or None, noise=noisy is not None, reference=not options.no_reference)
     scaled = options.engine is not None or options.address is not None
     where = options.where(options.workers) if scaled else None
@@ -83,6 +63,30 @@ def main(options: Evaluate) -> None:
     show(f"results in {output}")
     if found["failed"]:
         raise typer.Exit(1)
+
+
+def _folders(options: Evaluate) -> tuple[Path | None, Path | None, Path | None]:
+    """Clean, enhanced and noisy recordings; the enhanced are None where the noisy are to be enhanced first.
+
+    Raises:
+        ConfigError: there is nothing to score, or options that nothing is made of.
+    """
+    clean, enhanced, noisy = options.clean, options.enhanced, options.noisy
+    if options.no_reference:
+        clean, enhanced = None, _alone(clean, enhanced, options.align)
+    elif clean is None:
+        pairs = shared_speech() / "test_pairs"
+        clean, noisy = pairs / "clean", noisy or pairs / "noisy"
+    if enhanced is None and noisy is None:
+        raise ConfigError(
+            "there is nothing to score: name the folder of enhanced files, or --noisy to enhance it first"
+        )
+    quality = None if options.quality == "standard" else options.quality
+    unused = {"--model": options.model, "--quality": quality, "--sampler": options.sampler, "--steps": options.steps}
+    for option, value in unused.items() if enhanced is not None else ():
+        if value is not None:
+            raise ConfigError(f"{option} {value} enhances --noisy; leave it out, or the folder {enhanced}")
+    return clean, enhanced, noisy
 
 
 def _alone(recordings: Path | None, more: Path | None, align: bool) -> Path | None:

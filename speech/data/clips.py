@@ -40,6 +40,9 @@ _FULL_BAND = 44100
 _SHOWN = 5
 """So many files that cannot be used are named."""
 
+_SHORTEST = 0.1
+"""Seconds below which a file is left out."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -143,15 +146,13 @@ def speaker_of(path: Path) -> str:
     return str(path.parent)
 
 
-def read_clips(
-    folders: Folders, sample_rate: int, *, shortest: float = 0.1, cache: str | os.PathLike[str] | None = None
-) -> list[Clip]:
-    """Decode every audio file below `folders`; 32 kB per second at 16 kHz.
+def read_clips(folders: Folders, sample_rate: int, *, cache: str | os.PathLike[str] | None = None) -> list[Clip]:
+    """Decode every audio file below `folders`; 32 kB per second at 16 kHz. Files that are silent or shorter than 0.1 s
+    are left out, which is said.
 
     Args:
         folders: one or several, searched with their subfolders.
         sample_rate: Hz; what has another rate is resampled.
-        shortest: files shorter than this many seconds, or silent, are left out, which is said.
         cache: folder that keeps what was decoded, to be mapped into memory, shared between processes, the next time.
 
     Raises:
@@ -168,15 +169,15 @@ def read_clips(
             _refuse([error for error in found if isinstance(error, DataError)])
         if store is not None:
             _to_store(store, clips)
-    kept = [clip for clip in clips if clip.power > 0 and len(clip) >= shortest * sample_rate]
+    kept = [clip for clip in clips if clip.power > 0 and len(clip) >= _SHORTEST * sample_rate]
     where = ", ".join(map(str, as_folders(folders)))
     if not kept:
-        raise DataError(f"every file in {where} is silent or shorter than {shortest} s")
+        raise DataError(f"every file in {where} is silent or shorter than {_SHORTEST} s")
     if len(kept) < len(clips):
-        one = next(clip.id for clip in clips if clip.power == 0 or len(clip) < shortest * sample_rate)
+        one = next(clip.id for clip in clips if clip.power == 0 or len(clip) < _SHORTEST * sample_rate)
         tell(
             f"{len(clips) - len(kept)} of {len(clips)} files in {where} are left out, {one} for one: "
-            f"they are silent or shorter than {shortest} s"
+            f"they are silent or shorter than {_SHORTEST} s"
         )
     return kept
 

@@ -68,23 +68,23 @@ def reduce_rate(x: Waveform, sample_rate: int, rate: int) -> Waveform:
     return fit_length(soxr.resample(soxr.resample(x, sample_rate, rate), rate, sample_rate), len(x))
 
 
-def random_filter(x: Waveform, rng: np.random.Generator, spread: float = 0.375) -> Waveform:
-    """Filter by (1 + r₁z⁻¹ + r₂z⁻²)/(1 + r₃z⁻¹ + r₄z⁻²), r uniform in ±spread: other microphones and distances.
+def random_filter(x: Waveform, rng: np.random.Generator) -> Waveform:
+    """Filter by (1 + r₁z⁻¹ + r₂z⁻²)/(1 + r₃z⁻¹ + r₄z⁻²), r uniform in ±3/8: other microphones and distances.
 
     The augmentation of Valin, "A hybrid DSP/deep learning approach to real-time full-band speech enhancement" (2018).
     """
     from scipy.signal import lfilter
 
-    r = rng.uniform(-spread, spread, 4).astype(np.float32)
+    r = rng.uniform(-0.375, 0.375, 4).astype(np.float32)
     one = np.float32(1)
     return lfilter(np.array([one, r[0], r[1]]), np.array([one, r[2], r[3]]), x).astype(np.float32)
 
 
-def random_equaliser(x: Waveform, rng: np.random.Generator, spread_db: float = 6.0) -> Waveform:
-    """Filter with zero phase by a smooth curve: gains of deviation `spread_db` at every octave, lines between."""
+def random_equaliser(x: Waveform, rng: np.random.Generator) -> Waveform:
+    """Filter with zero phase by a smooth curve: gains of a deviation of 6 dB at every octave, lines between."""
     size = scipy.fft.next_fast_len(len(x), real=True)
     octave = np.log2(np.maximum(np.arange(size // 2 + 1, dtype=np.float32), 1) * (256 / size) + 1)
-    gains = rng.normal(0, spread_db, 9)
+    gains = rng.normal(0, 6.0, 9)
     curve = 10 ** (np.interp(octave, np.arange(9), gains) / 20)
     return scipy.fft.irfft(scipy.fft.rfft(x, size) * curve.astype(np.float32), size)[: len(x)].astype(np.float32)
 
@@ -148,14 +148,9 @@ def _through_file(
 
 
 def lose_packets(
-    x: Waveform,
-    sample_rate: int,
-    rng: np.random.Generator,
-    rate: float = 0.05,
-    burst: float = 2.0,
-    seconds: float = 0.02,
+    x: Waveform, sample_rate: int, rng: np.random.Generator, rate: float = 0.05, burst: float = 2.0
 ) -> Waveform:
-    """Silence packets of `seconds`: on average the share `rate` of them, in bursts of mean length `burst` packets, or
+    """Silence packets of 20 ms: on average the share `rate` of them, in bursts of mean length `burst` packets, or
     longer ones where so many are lost that but one is received between two.
 
     The Gilbert model: two states, left with chances that give that share and that length.
@@ -165,7 +160,7 @@ def lose_packets(
     """
     if not 0 <= rate < 1 or burst < 1:
         raise ConfigError(f"packet loss rate {rate}, burst {burst}: need 0 <= rate < 1 and burst >= 1")
-    length = max(1, round(seconds * sample_rate))
+    length = max(1, round(0.02 * sample_rate))
     count = -(-len(x) // length)
     odds = rate / (1 - rate)
     leave_lost, leave_received = 1 / max(burst, odds), min(1.0, odds / burst)

@@ -50,14 +50,12 @@ class CleanKeeper:
         shares = self._shares(self._powers(self._above.push(whole)), self._powers(whole))
         shares = np.concatenate([self._now, shares], axis=1)  # a frame goes by what came before it
         self._now = shares[:, -1:]
-        kept: np.ndarray = np.repeat(shares, self._frame, axis=1)[:, begun : begun + taken.shape[1]] * taken
-        return kept
+        return np.repeat(shares, self._frame, axis=1)[:, begun : begun + taken.shape[1]] * taken
 
     def _powers(self, signals: np.ndarray) -> np.ndarray:
         """Of the frames of whole frames (2, channels, n)."""
         frames = np.square(signals).reshape(*signals.shape[:2], -1, self._frame)
-        powers: np.ndarray = frames.mean(axis=3, dtype=np.float64)
-        return powers
+        return frames.mean(axis=3, dtype=np.float64)
 
     def _shares(self, above: np.ndarray, powers: np.ndarray) -> np.ndarray:
         """After each of the next frames, of whose powers the first are without rumble: (channels, frames)."""
@@ -83,8 +81,7 @@ class _High:
         from scipy.signal import sosfilt
 
         high, self._state = sosfilt(self._sections, signals, zi=self._state)
-        found: np.ndarray = high.astype(np.float32)
-        return found
+        return high.astype(np.float32)
 
 
 class _Means:
@@ -101,12 +98,10 @@ class _Means:
         from scipy.signal import lfilter  # takes a while to load
 
         means, self._state = lfilter([self._now], [1.0, self._now - 1.0], powers, zi=self._state)
-        found: np.ndarray = means
-        return found
+        return means
 
 
 def _between(power: np.ndarray, other: np.ndarray, low: float, high: float) -> np.ndarray:
     """Of a power above another: 0 up to `low` dB, 1 from `high` on, a line between them."""
     above = 10 * np.log10((power + _TINY) / (other + _TINY))
-    found: np.ndarray = np.clip((above - low) / (high - low), 0.0, 1.0)
-    return found
+    return np.clip((above - low) / (high - low), 0.0, 1.0)

@@ -20,7 +20,7 @@ from speech.inference.blend import Blend
 from speech.inference.clean import CleanKeeper
 from speech.inference.held_level import LevelAround
 from speech.inference.listening import Listening
-from speech.inference.longform import Held, Tail, Window, Windows
+from speech.inference.longform import Held, Window, Windows, of_length
 from speech.inference.members import Members, Piece
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, SegmentRunner, Tally
@@ -127,14 +127,13 @@ class Engine:
         """The rate of the result of a recording at this rate, in Hz."""
         return self.rate or sample_rate
 
-    def warn_no_room(self, sample_rate: int, stacklevel: int = 3) -> None:
+    def warn_no_room(self, sample_rate: int) -> None:
         """Tell where a model that adds a band has no room for it in results."""
         if self.sampling.keep_band and self.rate_of(sample_rate) < self.sample_rate and self.mix > 0:
             rate = self.rate_of(sample_rate)
             advice.warn(
                 f"results are at {rate} Hz, which ends at {rate / 2000:g} kHz; this model adds what is missing up to "
-                f"{self.sample_rate / 2000:g} kHz and above: ask for rate={self.sample_rate} or 48000 (--rate)",
-                stacklevel,
+                f"{self.sample_rate / 2000:g} kHz and above: ask for rate={self.sample_rate} or 48000 (--rate)"
             )
 
     def is_short(self, samples: int, sample_rate: int) -> bool:
@@ -298,7 +297,7 @@ class Engine:
             wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
         wet = map(blend.stacked, wet)
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
-        yield from blend.results(Tail(blend.signals, samples).of(back))
+        yield from blend.results(of_length(back, blend.signals, samples))
 
     def _enhanced(
         self,

@@ -23,7 +23,7 @@ from speech.audio.paths import sound_path
 from speech.audio.resampling import converted_blocks
 from speech.audio.writing import create_audio, refuse_same
 from speech.inference.engine import Engine
-from speech.inference.longform import Tail
+from speech.inference.longform import of_length
 from speech.inference.plausible import doubts
 from speech.inference.removed import Levels, Removed
 from speech.inference.segments import Advance, Tally, bounded
@@ -89,7 +89,7 @@ def enhance_file(
         if info.sample_rate == found.sample_rate:
             return recorded()
         there = converted_blocks(recorded, found.sample_rate, info.sample_rate, info.channels)
-        return Tail(info.channels, info.samples).of(there)
+        return of_length(there, info.channels, info.samples)
 
     total = info.seconds * info.channels
     with (

@@ -104,23 +104,17 @@ class Window:
     last: bool
 
 
-class Tail:
+def of_length(blocks: Iterable[np.ndarray], channels: int, samples: int) -> Iterator[np.ndarray]:
     """A signal in blocks (channels, n), cut or continued by zeros to exactly this many samples."""
-
-    def __init__(self, channels: int, samples: int):
-        self._channels, self._missing = channels, samples
-
-    def of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The blocks; the last is what makes the length right."""
-        for block in blocks:
-            if self._missing <= 0:
-                return
-            block = block[:, : self._missing]
-            self._missing -= block.shape[1]
-            if block.shape[1]:
-                yield block
-        if self._missing > 0:
-            yield np.zeros((self._channels, self._missing), np.float32)
+    for block in blocks:
+        if samples <= 0:
+            return
+        block = block[:, :samples]
+        samples -= block.shape[1]
+        if block.shape[1]:
+            yield block
+    if samples > 0:
+        yield np.zeros((channels, samples), np.float32)
 
 
 class Held:

@@ -293,8 +293,7 @@ class SegmentRunner:
     def sounding(self, waveform: np.ndarray, frames: int) -> np.ndarray:
         """How many of the first frames of a waveform (channels, samples) are not digital silence: (channels,)."""
         spectrogram = self.model.frontend(torch.from_numpy(waveform).to(self.model.device))
-        counts: np.ndarray = sounding(spectrogram[..., :frames]).sum(dim=-1).cpu().numpy()
-        return counts
+        return sounding(spectrogram[..., :frames]).sum(dim=-1).cpu().numpy()
 
     def _spectrogram(self, segment: Segment, frames: int) -> Tensor:
         """The noisy spectrogram, continued to `frames`: the one place where frames are added to those of a recording.

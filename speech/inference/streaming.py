@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -150,7 +149,7 @@ class Stream:
 
     def _returned(self, ready: np.ndarray) -> np.ndarray | Tensor:
         """What is ready (channels, samples), as an array like those that are pushed."""
-        return replace(self._form, shape=(*self._form.shape[:-1], ready.shape[1])).from_float(ready)
+        return self._form.of_samples(ready.shape[1]).from_float(ready)
 
     def _advance(self, noisy: np.ndarray, last: bool) -> np.ndarray:
         if self._flushed:

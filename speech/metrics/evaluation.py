@@ -152,12 +152,12 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["metric", "kind", "mean", "std", "ci95", "n"])
 
 
-def mean_interval(values: Any, confidence: float = 0.95) -> dict[str, float]:
-    """mean, std (n − 1), ci95 (half the width of the interval of the mean, by Student's t) and n of some numbers."""
+def mean_interval(values: Any) -> dict[str, float]:
+    """mean, std (n − 1), ci95 (half the width of the mean's 95 % interval, by Student's t) and n of some numbers."""
     values = np.asarray(values, dtype=np.float64)
     n = values.size
     std = float(values.std(ddof=1)) if n > 1 else math.nan
-    half = float(stats.t.ppf((1.0 + confidence) / 2.0, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
+    half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
     return {"mean": float(values.mean()) if n else math.nan, "std": std, "ci95": half, "n": n}
 
 

@@ -175,8 +175,7 @@ class RunningNetwork:
         return _sigmoid(self._linear("gains", inner)) * share, state
 
     def _linear(self, name: str, x: Values) -> Values:
-        y: Values = x @ self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
-        return y
+        return x @ self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
 
 
 def _sigmoid(x: Values) -> Values:
@@ -272,16 +271,14 @@ class Bands:
         gains = decibels[..., levels:] - decibels[..., upper.shape[-1] : levels]
         decibels[..., :levels] -= _MIDDLE_DB
         decibels[..., levels:] = np.clip(gains, -40, 10)
-        features: Values = (decibels / np.float32(_SPAN_DB)).astype(np.float32, copy=False)
-        return features
+        return (decibels / np.float32(_SPAN_DB)).astype(np.float32, copy=False)
 
 
 def are_silent(features: Values) -> NDArray[np.bool_]:
     """In which frames of `Bands.features` (..., features) there is silence."""
     config = UpperBandConfig()
     heard = features[..., : config.upper + config.lower]
-    silent: NDArray[np.bool_] = heard.max(axis=-1) < (_SILENT_DB - _MIDDLE_DB) / _SPAN_DB
-    return silent
+    return heard.max(axis=-1) < (_SILENT_DB - _MIDDLE_DB) / _SPAN_DB
 
 
 def _means(shares: Values) -> Values:

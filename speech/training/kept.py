@@ -148,8 +148,7 @@ def fitted(
     state = state / f"{derive_seed(seed, repr(loss), *made_of):016x}"
     state.mkdir(parents=True, exist_ok=True)
     fit(module, source, state, accelerator=accelerator, description="above 8 kHz")
-    averaged: UpperBandNetwork = module.ema_denoiser.eval()
-    return averaged
+    return module.ema_denoiser.eval()
 
 
 def full_band_clips(folders: Folders, cache: Path) -> list[Clip]:

@@ -242,24 +242,25 @@ def compressed_spectral_error(
     return (magnitudes * by_magnitude + (1 - magnitudes) * whole).flatten(1).mean(1)
 
 
-def band_level_error(estimate: Tensor, clean: Tensor, quantile: float = 0.5, size: int = 512, bins: int = 8) -> Tensor:
-    """How far the levels of bands are apart, in tens of dB: the mean over bands and frames, (batch,).
+def band_level_error(estimate: Tensor, clean: Tensor, quantile: float = 0.5) -> Tensor:
+    """How far the levels of bands of 8 bins are apart, in tens of dB: the mean over bands and frames, (batch,).
+
+    Spectra are those of Hann windows of 512 samples, half of that apart.
 
     Args:
         estimate, clean: waveforms (batch, samples).
         quantile: τ of the quantile loss, of which this is twice: a level that is too low costs τ, one too high 1 − τ
             (Koenker and Bassett 1978).
-        size: samples of the Hann window and the transform; frames are half of it apart.
-        bins: frequencies of the transform in a band.
 
     Levels more than 60 dB below that of the loudest band and frame of `clean` count as that.
     """
+    size = 512
     estimate, clean = _at_least(size, estimate), _at_least(size, clean)
     window = torch.hann_window(size, dtype=clean.dtype, device=clean.device)
 
     def power(waveform: Tensor) -> Tensor:
         stft = torch.stft(waveform, size, size // 2, window=window, return_complex=True)
-        return nn.functional.avg_pool2d(_squared(stft)[:, 1:], (bins, 1))
+        return nn.functional.avg_pool2d(_squared(stft)[:, 1:], (8, 1))
 
     of_estimate, of_clean = power(estimate), power(clean)
     floor = of_clean.amax((1, 2), keepdim=True) * _LEVEL_RANGE + torch.finfo(clean.dtype).tiny

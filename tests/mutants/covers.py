@@ -184,6 +184,7 @@ TESTS = {
         "tsdiff/tasks/test_calendar_days.py",
         "tsdiff/tasks/test_calendar_hours.py",
     ),
+    "tsdiff/tasks/noted.py": ("tsdiff/tasks/test_covariates.py", "tsdiff/tasks/test_totals.py"),
     "tsdiff/tasks/anomaly/calendars.py": ("tsdiff/tasks/test_anomaly_calendar.py",),
     "tsdiff/model/backbones/": (
         "tsdiff/model/test_backbone.py",

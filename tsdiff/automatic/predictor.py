@@ -270,5 +270,4 @@ def apportioned(shares: Sequence[float], whole: int) -> list[int]:
     counts = np.floor(wanted + 1e-9).astype(int)
     first = np.argsort(counts - wanted, kind="stable")[: whole - int(counts.sum())]
     counts[first] += 1
-    made: list[int] = counts.tolist()
-    return made
+    return counts.tolist()

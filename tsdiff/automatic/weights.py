@@ -63,8 +63,7 @@ class Losses:
 
     def each(self, shares: np.ndarray) -> np.ndarray:
         """CRPS of a pool with these shares, (candidates,), in each window."""
-        made: np.ndarray = self.to_actual @ shares - self.between @ shares @ shares / 2
-        return made
+        return self.to_actual @ shares - self.between @ shares @ shares / 2
 
     def total(self, shares: np.ndarray) -> float:
         """Summed over the windows."""
@@ -103,8 +102,7 @@ def pooled_shares(losses: Losses) -> np.ndarray:
 
 def alone(place: int, count: int) -> np.ndarray:
     """The shares of one candidate and no other."""
-    made: np.ndarray = np.eye(count)[place]
-    return made
+    return np.eye(count)[place]
 
 
 def _rounded(shares: np.ndarray) -> np.ndarray:
@@ -182,8 +180,7 @@ def uncertainty(values: np.ndarray, times: Sequence[object]) -> float:
 def _singles(losses: Losses) -> np.ndarray:
     """Summed CRPS of each candidate alone."""
     between = np.diagonal(losses.between, axis1=1, axis2=2)
-    made: np.ndarray = (losses.to_actual - between / 2).sum(axis=0)
-    return made
+    return (losses.to_actual - between / 2).sum(axis=0)
 
 
 def _folds(groups: Sequence[object]) -> list[np.ndarray]:

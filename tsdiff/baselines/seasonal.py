@@ -93,12 +93,10 @@ def errors_at(values: np.ndarray, season: int, horizon: int, most: int) -> np.nd
         return np.zeros((0, horizon))
     steps = np.arange(horizon)
     told = values[(origins - season)[:, None] + steps % season]
-    made: np.ndarray = values[origins[:, None] + steps] - told
-    return made
+    return values[origins[:, None] + steps] - told
 
 
 def _naive(values: np.ndarray, origin: int, season: int, horizon: int) -> np.ndarray:
     """The season before `origin`, repeated over the horizon."""
     season = min(season, origin)
-    made: np.ndarray = values[origin - season + np.arange(horizon) % season]
-    return made
+    return values[origin - season + np.arange(horizon) % season]

@@ -121,30 +121,11 @@ def trained_predictor(
     of_state = {**wanted, "training": {**wanted["training"], "accumulate": None}}
     key = hashlib.sha256(json.dumps(of_state, sort_keys=True).encode()).hexdigest()[:12]
     folder, state = output / "model", output / f"training-{key}"
-    if not retrain:
-        for candidate in [folder, *_beside(output)]:
-            try:
-                saved = read_json(candidate / _TRAINED_ON)
-            except ConfigError:
-                continue
-            if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
-                continue
-            left, there = saved.get("weights"), _weights_of(candidate)
-            if left != there and None not in (left, there):  # a user may have saved another model there
-                note(f"training again: {candidate} holds other weights than its training left there")
-                continue
-            try:
-                predictor = TSDiffPredictor.from_pretrained(
-                    candidate, _sampling_with(candidate, estimator), estimator.device
-                )
-            except CheckpointError as error:
-                note(f"training again: {error}")
-            else:
-                note(f"using the model trained before, {candidate} (--retrain trains a new one)")
-                seconds = _seconds(saved.get("seconds"))
-                if first_process():
-                    _leave(predictor, folder, wanted, seconds, same=candidate == folder)
-                return predictor, seconds
+    for candidate in () if retrain else (folder, *_beside(output)):
+        if (found := _trained_before(candidate, wanted, estimator)) is not None:
+            if first_process():
+                _leave(found[0], folder, wanted, found[1], same=candidate == folder)
+            return found
     from shared.training.module import seconds_of  # loads Lightning
 
     # An earlier state stays until the training has come to one of its own: it may be refused for its settings.
@@ -164,6 +145,30 @@ def trained_predictor(
     _leave(predictor, folder, wanted, seconds)
     shutil.rmtree(state, ignore_errors=True)
     return predictor, seconds
+
+
+def _trained_before(
+    folder: Path, wanted: Mapping[str, Any], estimator: TSDiffEstimator
+) -> tuple[TSDiffPredictor, float] | None:
+    """The model of a folder that was trained on the same, and the seconds that took; None where there is none."""
+    try:
+        saved = read_json(folder / _TRAINED_ON)
+    except ConfigError:
+        return None
+    if not isinstance(saved, dict) or not _same(saved.get("fingerprint"), wanted):
+        return None
+    left, there = saved.get("weights"), _weights_of(folder)
+    if left != there and None not in (left, there):  # a user may have saved another model there
+        note(f"training again: {folder} holds other weights than its training left there")
+        return None
+    try:
+        predictor = TSDiffPredictor.from_pretrained(folder, _sampling_with(folder, estimator), estimator.device)
+    except CheckpointError as error:
+        note(f"training again: {error}")
+        return None
+    note(f"using the model trained before, {folder} (--retrain trains a new one)")
+    seconds = saved.get("seconds")
+    return predictor, float(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else 0.0
 
 
 def _sampling_with(model: Path, estimator: TSDiffEstimator) -> Sampling:
@@ -189,8 +194,3 @@ def _leave(
     predictor.serialize(folder)
     told = {"fingerprint": wanted, "weights": _weights_of(folder), "seconds": seconds}
     write_json(folder / _TRAINED_ON, told)
-
-
-def _seconds(value: Any) -> float:
-    """Seconds that a file states; 0 where it states none."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0

@@ -140,8 +140,7 @@ def _loader(path: Path) -> Iterable[dict[str, Any]] | None:
     """What reads a file's records; None for a file of another kind."""
     if "".join(path.suffixes) in JsonLinesFile.SUFFIXES:  # GluonTS's own takes lines of any length
         return json_lines(path)
-    loader: Iterable[dict[str, Any]] | None = infer_file_type(path)
-    return loader
+    return infer_file_type(path)
 
 
 def _reading(folder: Path, read: Callable[[], T]) -> T:

@@ -268,13 +268,13 @@ def with_covariates(
     entries, repaired, missing = [], list[str](), dict[str, dict[str, pd.PeriodIndex]]()
     for entry in series:
         known = single if single is not None else by_name.get(entry["item_id"])
-        features = _aligned(entry, known, len(columns), steps)
-        gaps = np.isnan(features[:, features.shape[1] - steps :]) if steps else np.zeros((len(columns), 0), dtype=bool)
+        features, length = _aligned(entry, known, len(columns), steps), len(entry["target"])
+        gaps = np.isnan(features[:, length:])
         for column, row in zip(columns, gaps, strict=True):
             if row.any():
                 with quiet():
-                    whole_range = pd.period_range(entry["start"], periods=features.shape[1], freq=series.freq)
-                missing.setdefault(column, {})[entry["item_id"]] = whole_range[features.shape[1] - steps :][row]
+                    ahead = pd.period_range(entry["start"] + length, periods=steps, freq=series.freq)
+                missing.setdefault(column, {})[entry["item_id"]] = ahead[row]
         if (learnt or future_df is None) and not past and not gaps.any():
             features, found_missing = completed(features, entry["item_id"], columns, begun=True)
             repaired += found_missing

@@ -88,17 +88,12 @@ def load_dataset(
     wide = layout == "wide"
     if layout == "auto":
         wide = isinstance(target, str) and not (dynamic or static) and looks_wide(source, target, item_id, timestamp)
+    if wide and (item_id is not None or dynamic or static or not isinstance(target, str)):
+        raise ConfigError(
+            "a wide table has series as columns: item_id, target lists, dynamic and static need layout='long'"
+        )
     if wide:
-        if item_id is not None or dynamic or static or not isinstance(target, str):
-            raise ConfigError(
-                "a wide table has series as columns: item_id, target lists, dynamic and static need layout='long'"
-            )
-        numbering = row_numbers(source)
-        source = source.drop(columns=numbering)
-        made = series_from_frame(long_from_wide(source, timestamp), item_id="item_id", freq=freq, min_length=min_length)
-        said = [f"the first column, {name!r}, numbers the rows, and is no series; it is left out" for name in numbering]
-        origin = replace(made.origin, timestamp=time_name(source, timestamp))
-        return replace(made, notes=[*said, *made.notes], origin=origin)
+        return _of_wide(source, timestamp, freq, min_length)
     return series_from_frame(
         source,
         target=target,
@@ -110,6 +105,16 @@ def load_dataset(
         static=static,
         vocabulary=vocabulary,
     )
+
+
+def _of_wide(table: pd.DataFrame, timestamp: str | None, freq: str | None, min_length: int) -> SeriesSet:
+    """The series of a wide table; a first column that numbers the rows is none, which is noted."""
+    numbering = row_numbers(table)
+    table = table.drop(columns=numbering)
+    made = series_from_frame(long_from_wide(table, timestamp), item_id="item_id", freq=freq, min_length=min_length)
+    said = [f"the first column, {name!r}, numbers the rows, and is no series; it is left out" for name in numbering]
+    origin = replace(made.origin, timestamp=time_name(table, timestamp))
+    return replace(made, notes=[*said, *made.notes], origin=origin)
 
 
 def load_named(name: str, folder: str | os.PathLike[str] | None = None) -> FolderData[SeriesSet]:

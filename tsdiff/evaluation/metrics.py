@@ -114,8 +114,7 @@ def evaluate(forecasts: Iterable[Forecast], test_data: Iterable[Pair], seasonali
         forecasts: One forecast for each test pair, in the same order; samples or quantiles. Of a multivariate one,
             samples (number, length, channels), each channel counts as a series (`tsdiff.evaluation.joint` scores them
             together).
-        test_data: Pairs (input entry, label entry): a GluonTS `TestData`, `split_windows(...).test` or a
-            list.
+        test_data: Pairs (input entry, label entry): a GluonTS `TestData`, `split_windows(...).test` or a list.
         seasonality: Steps of the seasonal difference in MASE; None takes the primary season of the frequency
             (`candidate_seasons`: hourly 24, daily 7, …). A history no longer than that uses 1.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from shared.files.io import write_csv, write_text
 from tsdiff.evaluation.metrics import Metrics
 
 KEYS, COSTS = ["dataset", "method", "seed"], ["train_seconds", "predict_seconds", "nfe"]
+_SHOWN = ("crps", "nd", "nrmse", "mase")
+"""Scores over seeds."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,18 @@ def summary(results: Iterable[Result]) -> pd.DataFrame:
     return made
 
 
-def results_markdown(results: Iterable[Result], scores: Sequence[str] = ("crps", "nd", "nrmse", "mase")) -> str:
+def results_markdown(results: Iterable[Result]) -> str:
     """Two tables: over seeds (median, mean ± deviation), then every seed."""
     listed = list(results)
     over, frame = summary(listed), results_frame(listed)
     head = ["dataset", "method", "seeds"]
-    for name in scores:
+    for name in _SHOWN:
         head += [f"{name}, median", f"{name}, mean ± std"]
     rows = []
     for place, (dataset, method) in enumerate(over.index.tolist()):
         row = over.iloc[place]
         cells = [str(dataset), str(method), str(int(row["seeds", "count"]))]
-        for name in scores:
+        for name in _SHOWN:
             median, mean, std = (row[name, kind] for kind in ("median", "mean", "std"))
             spread = f" ± {std:.4f}" if pd.notna(std) else ""
             cells += [_number(median), _number(mean) + spread]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from shared.checks import Count, Level, checked
 from shared.console.notes import tell
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, first_few
 from tsdiff.data import SeriesSet, normalise_freq, split, to_timestamps
 from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
@@ -347,7 +347,7 @@ def _tell_missing(table: pd.DataFrame) -> None:
     missing = table["actual"].isna()
     if missing.any():
         ids = table.loc[missing, "item_id"].unique()
-        named = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        named = first_few([repr(one) for one in ids], 5)
         tell(
             f"actual is missing in {missing.sum()} of {len(table)} rows, of ids {named}: no value was observed there; "
             "leave out last rows that are still to come, and windows end where values do"

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from tsdiff.sampling.shuffle import shuffled
+from tsdiff.sampling.shuffle import FEWEST, shuffled
 from tsdiff.windows.anchored import residual_units, residuals
 
 _FREEDOM, _WIDTH = 4.0, 0.9
@@ -22,8 +22,6 @@ intervals alone cover 85 to 98 % of the sets for validation (benchmarks/results/
 _STRAIGHT = 2.1
 """Network units from which on that law goes straight on in the series' units, which grow exponentially with them:
 outside its 90 % interval. Without this hardly a value lay outside all of 100 draws, where one in fifty should."""
-_FEWEST = 8
-"""Draws that have quantiles; fewer stay as they are."""
 
 
 @cache
@@ -34,8 +32,7 @@ def anchor_quantiles(count: int) -> np.ndarray:
     law = _WIDTH * stdtrit(_FREEDOM, (np.arange(count) + 0.5) / count)
     within = np.clip(law, -_STRAIGHT, _STRAIGHT)
     # The slope of what the units stand for, `residuals`, at its end.
-    made: np.ndarray = residual_units(residuals(within) + np.cosh(_STRAIGHT / 2) * (law - within))
-    return made
+    return residual_units(residuals(within) + np.cosh(_STRAIGHT / 2) * (law - within))
 
 
 def anchor_surprise(away: np.ndarray) -> np.ndarray:
@@ -52,8 +49,7 @@ def anchor_surprise(away: np.ndarray) -> np.ndarray:
     t = np.where(away > edge, beyond, residual_units(away)) / _WIDTH
     # With s = t/√(4 + t²) both tails of four degrees of freedom hold (1 − s)²(2 + s)/2.
     root = np.hypot(2.0, t)
-    made: np.ndarray = np.log(2) - 2 * (np.log(4) - np.log(root) - np.log(root + t)) - np.log(2 + t / root)
-    return made
+    return np.log(2) - 2 * (np.log(4) - np.log(root) - np.log(root + t)) - np.log(2 + t / root)
 
 
 def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:
@@ -66,7 +62,7 @@ def with_anchor_share(draws: np.ndarray, share: float) -> np.ndarray:
     Returns:
         Shaped like `draws`, of their dtype.
     """
-    if not share or len(draws) < _FEWEST:
+    if not share or len(draws) < FEWEST:
         return draws
     own = anchor_quantiles(len(draws)).astype(draws.dtype).reshape(-1, *[1] * (draws.ndim - 1))
     return shuffled((1 - share) * np.sort(draws, axis=0) + share * own, draws)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from shared.console.notes import tell
-from shared.errors import DataError
+from shared.errors import DataError, first_few
 from tsdiff.data.entries import ROUNDING, Entry, named_entries, target_of
 from tsdiff.sampling.settings import Sampling
 
@@ -41,5 +41,4 @@ def _watched(dataset: Iterable[Entry], sampling: Sampling) -> Iterator[Entry]:
 
 
 def _named(found: dict[str, float]) -> str:
-    first, more = next(iter(found)), len(found) - 1
-    return f"series {first!r} has" if not more else f"series {first!r} and {more} more have"
+    return f"series {first_few([repr(name) for name in found], 1)} {'has' if len(found) == 1 else 'have'}"

@@ -19,13 +19,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from tsdiff.sampling.shuffle import shuffled
+from tsdiff.sampling.shuffle import FEWEST, shuffled
 from tsdiff.windows.hanging import correlations, likeliness
 
 _RIDGE = 0.05
 """Share of independent steps in the draws' own correlation, which few draws do not tell well."""
-_FEWEST = 8
-"""Draws that have a correlation; fewer stay as they are."""
 
 
 def error_correlation(missed: np.ndarray, steps: int) -> np.ndarray | None:
@@ -43,8 +41,7 @@ def error_correlation(missed: np.ndarray, steps: int) -> np.ndarray | None:
     if weights is None:
         return None
     family = correlations(max(missed.shape[1], steps))[:, -steps:, -steps:]
-    made: np.ndarray = np.tensordot(weights, family, 1)
-    return made
+    return np.tensordot(weights, family, 1)
 
 
 def with_past_share(draws: np.ndarray, missed: np.ndarray, share: float) -> np.ndarray:
@@ -59,7 +56,7 @@ def with_past_share(draws: np.ndarray, missed: np.ndarray, share: float) -> np.n
         The draws of each step, rearranged.
     """
     count, steps = draws.shape
-    past = error_correlation(missed, steps) if share and count >= _FEWEST and steps > 1 else None
+    past = error_correlation(missed, steps) if share and count >= FEWEST and steps > 1 else None
     if past is None:
         return draws
     scores, own = _scores_of(draws)
@@ -102,8 +99,7 @@ def _scores_of(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _root(correlation: np.ndarray, ridge: float) -> np.ndarray:
     """Cholesky's factor of a correlation with a share of independent steps."""
-    made: np.ndarray = np.linalg.cholesky((1 - ridge) * correlation + ridge * np.eye(len(correlation)))
-    return made
+    return np.linalg.cholesky((1 - ridge) * correlation + ridge * np.eye(len(correlation)))
 
 
 @lru_cache(maxsize=16)
@@ -111,5 +107,4 @@ def normal_scores(count: int) -> np.ndarray:
     """Standard normal quantiles in the middles of `count` equal parts."""
     from scipy.special import ndtri  # takes a while to load
 
-    made: np.ndarray = ndtri((np.arange(count) + 0.5) / count)
-    return made
+    return ndtri((np.arange(count) + 0.5) / count)

@@ -36,6 +36,7 @@ from tsdiff.sampling.guidance import (
 from tsdiff.sampling.known_covariance import KernelGuidance, WindowGuidance
 from tsdiff.sampling.published import AncestralGuidance, DDIMGuidance, table_times
 from tsdiff.sampling.settings import Observation, Sampling
+from tsdiff.sampling.shuffle import FEWEST
 from tsdiff.windows.conditioning import Place, Windows
 
 GUIDANCES: dict[str, type[EnergyGuidance]] = {
@@ -48,8 +49,6 @@ GUIDANCES: dict[str, type[EnergyGuidance]] = {
     "scalar": ScalarGuidance,
 }
 """What the published methods, and the covariances of the others, stand for."""
-_FEWEST_SPREAD = 8
-"""Draws that have a median to be spread around."""
 
 
 def quantile_levels(num_samples: int) -> np.ndarray:
@@ -201,7 +200,7 @@ def _check_shares(sampling: Sampling, around_anchor: bool) -> None:
 
 def with_width(draws: np.ndarray, width: float) -> np.ndarray:
     """Draws (n, …) as far off their median, place by place, as they were times the width; fewer than 8 as they are."""
-    if width == 1 or len(draws) < _FEWEST_SPREAD:
+    if width == 1 or len(draws) < FEWEST:
         return draws
     middle = np.median(draws, axis=0)
     made: np.ndarray = middle + width * (draws - middle)
@@ -254,8 +253,7 @@ def guidance_of(
         return None
     known = Observation(windows.values, windows.observed, torch.from_numpy(levels).to(windows.values))
     if not isinstance(sampling.guidance, str):
-        own: Guidance = sampling.guidance.build(known)
-        return own
+        return sampling.guidance.build(known)
     noise = model.sde.noise
     if noise is not None:
         _check_coloured(sampling, noise)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+FEWEST = 8
+"""Draws that have quantiles, a median and a correlation; what goes by these leaves fewer draws as they are."""
+
 
 def shuffled(samples: np.ndarray, template: np.ndarray) -> np.ndarray:
     """Samples rearranged so that their ranks are those of a template.

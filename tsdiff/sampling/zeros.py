@@ -90,22 +90,22 @@ def within(
 ) -> np.ndarray:
     """Samples of a series that takes no value below 0, as its values are.
 
-    Values below 0 become 0. If `counts`, the share of zeros becomes that of the history at the same times of the
-    season, as nearly as it can without touching values that the series takes when it is not zero (from the tenth part
-    of its positive values on; at times of the season that are nearly always zero, while others are not, these, too);
-    and if all values are whole numbers, so are the samples, of which those that are not zero are at least 1, and more
-    are zero than in the history only as far as rounding makes them so and Poisson's law of their mean has as many.
-    Zeros before a series begins tell nothing, nor do those of a few outages that are over (a shop that was shut twice),
-    nor does what was before a last run of zeros, or of others, that by it would be a chance of one in a thousand. A
-    series that has ended in n zeros is not zero with the chance 1/(n + 1), that of the next value after n alike
-    (Laplace's rule of succession), at most; one that has ended in a single 0, which it never was near, goes on as
-    before, but for a few samples that stay zero for some steps.
+    Values below 0 become 0. With `counts`:
 
-    A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
-    and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
-    unless something else tells of it: neither a line nor a season does (Willemain et al. 2004, "A new approach to
-    forecasting intermittent demand for service parts inventories", whose draws those are). Between 5 and 30 % of zeros
-    the values themselves have to come by chance, too.
+    - The share of zeros becomes that of the history at the same times of the season. Values as large as the upper nine
+      tenths of the positive ones stay, except at times of the season that are nearly always zero while others are not.
+    - Samples of a series of whole numbers are whole, and at least 1 where they are not 0. More of them are 0 than in
+      the history only where rounding makes them so, up to the share by Poisson's law of their mean.
+    - Three parts of a history tell nothing: zeros before the series begins, a few outages that are over (a shop that
+      was shut twice), and all that came before a last run of zeros, or of other values, so long that by it the run
+      would be a chance of one in a thousand.
+    - After n last zeros the next value is not 0 with a chance of at most 1/(n + 1) (Laplace's rule of succession). A
+      series that ended in a single 0, which it was never near, goes on as before, but for a few samples that stay 0 for
+      some steps.
+    - A series is intermittent if its zeros come by chance, neither in runs nor at certain times of the season, and its
+      mean stays; with 5 to 30 % of zeros its other values have to come by chance, too. Then values that are not 0 have
+      the sizes of the history, in the order of the samples (Willemain et al. 2004, "A new approach to forecasting
+      intermittent demand for service parts inventories"), unless something else tells of them.
 
     Args:
         samples: (number, steps).
@@ -289,8 +289,7 @@ def _shrunk_shares(recent: np.ndarray, places: np.ndarray, season: int) -> np.nd
     apart = _shares(recent, np.arange(max(season, 1)), season).var()
     by_chance = share * (1 - share) * max(season, 1) / known.sum()
     kept = max(0.0, 1 - by_chance / apart) if apart > 0 else 0.0
-    made: np.ndarray = share + kept * (_shares(recent, places, season) - share)
-    return made
+    return share + kept * (_shares(recent, places, season) - share)
 
 
 def _told_by(season: int) -> int:

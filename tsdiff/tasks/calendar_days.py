@@ -8,10 +8,9 @@ past is added to what the model draws.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,8 +21,7 @@ from tsdiff.sampling.zeros import Support
 from tsdiff.tasks.calendar_search import LEAST, REMEMBERED, Search
 from tsdiff.tasks.covariates import Tells
 from tsdiff.tasks.dates import dates_of, in_months
-
-Made = TypeVar("Made")
+from tsdiff.tasks.noted import Made, Make, made_of
 
 
 class Days(Protocol):
@@ -118,7 +116,7 @@ def _such_as(seen: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def around_calendar_days(
     find: FindDays,
-    make: Callable[[Iterable[Entry], int], Iterator[Made]],
+    make: Make[Made],
     dataset: Iterable[Entry],
     num_samples: int,
     horizon: int = 0,
@@ -136,20 +134,17 @@ def around_calendar_days(
     Yields:
         What was made, the series' values, and these days.
     """
-    waiting: deque[tuple[np.ndarray, Days | None]] = deque()
 
-    def usual() -> Iterator[Entry]:
+    def usual() -> Iterator[tuple[Entry, tuple[np.ndarray, Days | None]]]:
         for name, entry in named_entries(dataset):
             target = target_of(entry, name)
             effect = told(entry, name)
             left = target if effect is None else effect.without(target)
             found = find(left, entry.get("start"), horizon) if target.ndim == 1 else None
-            waiting.append((target, found))
-            if found is None:
-                yield entry
-                continue
-            without = found.usual if effect is None else effect.back(found.usual)
-            yield {**entry, "target": _such_as(target, without)}
+            if found is not None:
+                without = found.usual if effect is None else effect.back(found.usual)
+                entry = {**entry, "target": _such_as(target, without)}
+            yield entry, (target, found)
 
-    for made in make(usual(), num_samples):
-        yield made, *waiting.popleft()
+    for made, (target, days) in made_of(make, usual(), num_samples):
+        yield made, target, days

@@ -72,8 +72,7 @@ def _drawn(off: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray
         away = spread[rng.permutation(np.resize(np.arange(len(off)), number))]
     else:
         away = rng.permutation(normal_scores(number))[:, None] * spread.std(axis=0)
-    made: np.ndarray = mean * len(off) / (len(off) + _DOUBT) + away
-    return made
+    return mean * len(off) / (len(off) + _DOUBT) + away
 
 
 def _forward(values: np.ndarray, floor: float | None) -> np.ndarray:
@@ -151,8 +150,7 @@ def _restful(hours: np.ndarray, dates: np.ndarray) -> np.ndarray:
     of = np.array([np.median(shapes[weekdays == day], axis=0) for day in range(_WEEK)])
     usual = np.median(of, axis=0)
     rest = of[_rest(of)] - usual
-    made: np.ndarray = (shapes - usual) @ rest / max(float(rest @ rest), 1e-300)
-    return made
+    return (shapes - usual) @ rest / max(float(rest @ rest), 1e-300)
 
 
 def _rest(of: np.ndarray) -> int:
@@ -204,8 +202,7 @@ class _Hours:
         before = np.r_[np.nan, away[:-1, -some:].mean(axis=1)]
         after = np.r_[away[1:, :some].mean(axis=1), np.nan]
         before, after = (np.where(np.isfinite(one), one, around)[:, None] for one in (before, after))
-        made: np.ndarray = before + (after - before) * (np.arange(steps) + 0.5) / steps
-        return made
+        return before + (after - before) * (np.arange(steps) + 0.5) / steps
 
     def _near(self, day: int, to: int | None) -> np.ndarray:
         """What a day would be by the weeks around it, (hours,): by the same days, or by those of another weekday."""

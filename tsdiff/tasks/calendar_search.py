@@ -247,8 +247,7 @@ def _unlikeliest(away: np.ndarray, days: np.ndarray) -> np.ndarray | None:
     days = days[one_sided]
     chances = [_chance(away, some) for some in here[one_sided]]
     best = int(np.argmin(chances))
-    made: np.ndarray | None = days[best] if chances[best] < _CHANCE else None
-    return made
+    return days[best] if chances[best] < _CHANCE else None
 
 
 def _chance(away: np.ndarray, here: np.ndarray) -> float:
@@ -300,5 +299,4 @@ def known_median(values: np.ndarray) -> np.ndarray:
     ordered = np.sort(values, axis=0)  # NaN comes last
     count = np.isfinite(ordered).sum(axis=0)
     places = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(ordered) - 1)])
-    made: np.ndarray = np.take_along_axis(ordered, places, axis=0).mean(axis=0)
-    return made
+    return np.take_along_axis(ordered, places, axis=0).mean(axis=0)

@@ -12,7 +12,6 @@ is later: lags that are known for every step to come.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from shared.errors import DataError
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.sampling.zeros import Support
+from tsdiff.tasks.noted import Make, made_of
 from tsdiff.windows.gaps import bridged_line
 
 PAST = "past_feat_dynamic_real"
@@ -62,8 +62,7 @@ class Effect:
     def without(self, target: np.ndarray) -> np.ndarray:
         """What it leaves of a series (length,)."""
         values = self.values[: len(target)]
-        made: np.ndarray = target * np.exp(-values) if self.ratio else target - values
-        return made
+        return target * np.exp(-values) if self.ratio else target - values
 
     def joined(self, samples: np.ndarray) -> np.ndarray:
         """Samples (number, steps) of what it leaves of the last steps, with it."""
@@ -74,8 +73,7 @@ class Effect:
         return self._with(left, self.values[: len(left)])
 
     def _with(self, left: np.ndarray, values: np.ndarray) -> np.ndarray:
-        made: np.ndarray = left * np.exp(values) if self.ratio else left + values
-        return made
+        return left * np.exp(values) if self.ratio else left + values
 
 
 def effect_of(target: np.ndarray, features: np.ndarray, season: int, horizon: int) -> Effect:
@@ -179,8 +177,7 @@ def _gain(rows: np.ndarray, lag: int) -> float:
 def _errors(rows: np.ndarray, learnt: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Absolute errors of a regression in rows (n, 1 + k), its constant from those that it has learnt of, if any."""
     line = np.r_[1.0, -weights]
-    made: np.ndarray = np.abs(rows @ line - (np.median(learnt @ line) if len(learnt) else 0.0))
-    return made
+    return np.abs(rows @ line - (np.median(learnt @ line) if len(learnt) else 0.0))
 
 
 def _deviation(values: np.ndarray, lag: int) -> float:
@@ -203,14 +200,12 @@ def _fit(changes: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _known(rows: np.ndarray) -> np.ndarray:
     """Those without a missing value."""
-    made: np.ndarray = rows[np.isfinite(rows).all(axis=1)]
-    return made
+    return rows[np.isfinite(rows).all(axis=1)]
 
 
 def _fresh(changes: np.ndarray, memory: float) -> np.ndarray:
     """Rows without what the row before tells."""
-    made: np.ndarray = changes[1:] - memory * changes[:-1]
-    return made
+    return changes[1:] - memory * changes[:-1]
 
 
 def _memory(left: np.ndarray) -> float:
@@ -256,8 +251,7 @@ def _ridge(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         score = error / max(count - 1 - kept.sum(), 1e-9) ** 2
         if score < best:
             best, chosen = score, right.T @ (kept / np.maximum(sizes, 1e-300) * told)
-    made: np.ndarray = chosen / np.where(spread > 0, spread, 1.0)
-    return made
+    return chosen / np.where(spread > 0, spread, 1.0)
 
 
 def known_lags(past: np.ndarray, length: int, season: int, horizon: int) -> np.ndarray:
@@ -277,9 +271,6 @@ def known_lags(past: np.ndarray, length: int, season: int, horizon: int) -> np.n
         kept = max(0, min(length, length + horizon - lag))  # 0: the series is shorter than the lag reaches
         made[row, :, lag : lag + kept] = past[:, :kept]
     return made.reshape(-1, length + horizon)
-
-
-Predict = Callable[[Iterable[Entry], int], Iterator[SampleForecast]]
 
 
 Tells = Callable[[Entry, str], Effect | None]
@@ -302,7 +293,7 @@ def remembered(tells: Tells) -> Tells:
 
 
 def predicted_around(
-    predict: Predict, dataset: Iterable[Entry], num_samples: int, tells: Tells
+    predict: Make[SampleForecast], dataset: Iterable[Entry], num_samples: int, tells: Tells
 ) -> Iterator[tuple[Entry, SampleForecast, Effect | None]]:
     """Forecast what effects leave of each series, and add them.
 
@@ -315,20 +306,17 @@ def predicted_around(
     Yields:
         The entry, its forecast, and the effect, where it is used.
     """
-    waiting: deque[tuple[Entry, Effect | None]] = deque()
 
-    def residuals() -> Iterator[Entry]:
+    def residuals() -> Iterator[tuple[Entry, tuple[Entry, Effect | None]]]:
         for name, entry in named_entries(dataset):
             effect = tells(entry, name)
-            used = effect is not None and effect.gain > 0
-            waiting.append((entry, effect if used else None))
-            if effect is None or not used:
-                yield entry
+            if effect is None or not effect.gain > 0:
+                yield entry, (entry, None)
                 continue
-            yield {**entry, "target": effect.without(target_of(entry, name)), DYNAMIC: None, PAST: None}
+            left = {**entry, "target": effect.without(target_of(entry, name)), DYNAMIC: None, PAST: None}
+            yield left, (entry, effect)
 
-    for made in predict(residuals(), num_samples):
-        entry, effect = waiting.popleft()
+    for made, (entry, effect) in made_of(predict, residuals(), num_samples):
         if effect is not None:
             samples = effect.joined(made.samples).astype(made.samples.dtype)
             made = SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info)

@@ -25,8 +25,7 @@ def dates_of(start: pd.Period, begin: int, end: int) -> np.ndarray:
     """
     steps = start.ordinal + np.arange(begin, end)
     if start.freqstr.startswith("B"):
-        made: np.ndarray = np.busday_offset(np.datetime64("1970-01-01"), steps)
-        return made
+        return np.busday_offset(np.datetime64("1970-01-01"), steps)
     return steps.astype("datetime64[D]")
 
 
@@ -58,8 +57,7 @@ def in_months(dates: np.ndarray) -> np.ndarray:
 
 def _day(dates: np.ndarray) -> np.ndarray:
     """Of the month, from 0."""
-    made: np.ndarray = (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-    return made
+    return (dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
 
 
 def in_years(dates: np.ndarray) -> Iterator[np.ndarray]:

@@ -118,8 +118,7 @@ class WindowLikelihoods:
     @property
     def first_scored(self) -> np.ndarray:
         """(windows,) position of the first step that each value is of: `first` where windows are scored as wholes."""
-        made: np.ndarray = self.first + self.length - (self.length if self.scored is None else self.scored)
-        return made
+        return self.first + self.length - (self.length if self.scored is None else self.scored)
 
     def __len__(self) -> int:
         return len(self.first)

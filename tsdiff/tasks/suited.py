@@ -25,12 +25,11 @@ from tsdiff.sampling.zeros import Support, by_chance, within, within_gaps
 from tsdiff.tasks.calendar_days import DAILY, Days, FindDays, around_calendar_days, calendar_days
 from tsdiff.tasks.calendar_hours import calendar_hours, steps_of_day
 from tsdiff.tasks.calendar_months import MONTHLY, month_effect
-from tsdiff.tasks.covariates import PAST, Effect, Predict, effect_on, predicted_around, remembered
+from tsdiff.tasks.covariates import PAST, Effect, effect_on, predicted_around, remembered
 from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.tasks.noted import Make
 from tsdiff.tasks.totals import around_gaps_of_totals, around_totals, growth_of
 from tsdiff.windows.changed import UNCHANGED, Changed
-
-Impute = Callable[[Iterable[Entry], int], Iterator[Imputation]]
 
 PLAIN: Mapping[str, Any] = {
     "counts": False,
@@ -140,7 +139,7 @@ def _like(
 
 
 def suited(
-    predict: Predict,
+    predict: Make[SampleForecast],
     dataset: Iterable[Entry],
     num_samples: int,
     sampling: Sampling,
@@ -291,7 +290,12 @@ def _with_days(
 
 
 def suited_gaps(
-    impute: Impute, dataset: Iterable[Entry], num_samples: int, sampling: Sampling, freq: str, told: bool = False
+    impute: Make[Imputation],
+    dataset: Iterable[Entry],
+    num_samples: int,
+    sampling: Sampling,
+    freq: str,
+    told: bool = False,
 ) -> Iterator[Imputation]:
     """Filled series by `sampling`.
 

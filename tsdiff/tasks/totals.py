@@ -3,10 +3,8 @@ no path falls, and what comes and goes is not taken for noise of a level."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +14,7 @@ from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.imputation.filling import Imputation
+from tsdiff.tasks.noted import Make, made_of
 from tsdiff.windows.gaps import stretches
 
 _RECENT, _FEWEST, _OFTEN = 2048, 30, 1 / 6
@@ -30,9 +29,6 @@ is too much comes off again; a curve that bends has more."""
 _RARE, _REGULAR = 100, 1.2
 """Steps for each time that a counter starts again from 0, at least; and how much longer than the shortest the longest
 time between three of them is, up to which they are regular: those come again, as of what counts each month."""
-
-Made = TypeVar("Made")
-Make = Callable[[Iterable[Entry], int], Iterator[Made]]
 
 
 def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
@@ -83,7 +79,7 @@ def around_totals(
     Yields:
         One forecast an entry, and whether it is of a running total.
     """
-    for made, target in _around(make, dataset, num_samples, season):
+    for made, target in made_of(make, _grown(dataset, season), num_samples):
         if target is None:
             yield made, False
             continue
@@ -99,7 +95,7 @@ def around_gaps_of_totals(
     Args:
         make, dataset, num_samples, season: as in `around_totals`.
     """
-    for made, target in _around(make, dataset, num_samples, season):
+    for made, target in made_of(make, _grown(dataset, season), num_samples):
         if target is None:
             yield made
             continue
@@ -124,31 +120,23 @@ def _between(left: float, right: float, growth: np.ndarray) -> np.ndarray:
     if right < left:
         grown = np.cumsum(growth, axis=1)
         since = right - (grown[:, -1:] - grown)[:, :-1]
-        again: np.ndarray = np.where(since >= 0, since, left + grown[:, :-1])
-        return again
+        return np.where(since >= 0, since, left + grown[:, :-1])
     together = growth.sum(axis=1, keepdims=True)
     shares = np.where(together > 0, growth / np.where(together > 0, together, 1.0), 1 / growth.shape[1])
-    made: np.ndarray = np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)
-    return made
+    return np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)
 
 
-def _around(
-    make: Make[Made], dataset: Iterable[Entry], num_samples: int, season: int
-) -> Iterator[tuple[Made, np.ndarray | None]]:
-    """What is made of series, and of running totals of what they grow by, with the totals' values (length,)."""
-    waiting: deque[np.ndarray | None] = deque()
-
-    def grown() -> Iterator[Entry]:
-        for name, entry in named_entries(dataset):
-            target = target_of(entry, name)
-            alone = target.ndim == 1 and all(entry.get(field) is None for field in (DYNAMIC, PAST))
-            dated = isinstance(entry.get("start"), pd.Period)  # of another the forecaster tells what it needs
-            growth = growth_of(target, season) if alone and dated else None
-            waiting.append(None if growth is None else target)
-            yield entry if growth is None else {**entry, "target": growth, "start": entry["start"] + 1}
-
-    for made in make(grown(), num_samples):
-        yield made, waiting.popleft()
+def _grown(dataset: Iterable[Entry], season: int) -> Iterator[tuple[Entry, np.ndarray | None]]:
+    """Series, and in place of running totals what they grow by, with the totals' values (length,)."""
+    for name, entry in named_entries(dataset):
+        target = target_of(entry, name)
+        alone = target.ndim == 1 and all(entry.get(field) is None for field in (DYNAMIC, PAST))
+        dated = isinstance(entry.get("start"), pd.Period)  # of another the forecaster tells what it needs
+        growth = growth_of(target, season) if alone and dated else None
+        if growth is None:
+            yield entry, None
+        else:
+            yield {**entry, "target": growth, "start": entry["start"] + 1}, target
 
 
 def _without_season(growth: np.ndarray, season: int) -> np.ndarray:
@@ -159,8 +147,7 @@ def _without_season(growth: np.ndarray, season: int) -> np.ndarray:
     known = np.isfinite(growth)
     totals = np.bincount(phases[known], growth[known], season)
     counts = np.bincount(phases[known], minlength=season)
-    made: np.ndarray = growth - (totals / np.maximum(counts, 1))[phases]
-    return made
+    return growth - (totals / np.maximum(counts, 1))[phases]
 
 
 def _correlation(off: np.ndarray) -> float:

@@ -95,18 +95,18 @@ class Pool:
     mean: np.ndarray
     scale: float
     profile: np.ndarray
-    tries: int
-    tail: float
     missed: np.ndarray
     evidence: np.ndarray
     about: np.ndarray
-    tilt: float
     height: np.ndarray
     ago: np.ndarray
-    swing: float
     late: np.ndarray
-    gain: float
-    outliers: int
+    tries: int = 0
+    tail: float = 0.0
+    tilt: float = 0.0
+    swing: float = 0.0
+    gain: float = 0.0
+    outliers: int = 0
 
 
 def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray | None = None) -> Pool:
@@ -163,14 +163,28 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     profile = np.pad(recency @ missed / scale, (0, far - tried), mode="edge")[:horizon]
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
     evidence = _evidence(past - actual[:, None], seen, weights, judged, errors, least)
-    about = _about(values, recent, horizon, seasons, scale, len(ends), tail)
     mean = shares @ made
     tilt, height = _tilted(said, np.abs(signed), seen, mean, scale, least)
-    ago = np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1)
-    late = _of_late(values, known, lately, all_made[1:first], all_usable[1:first], errors + least)
-    gain = float(np.clip(np.log((errors.min() + least) / (float(off @ recency) + least)), -3, 1))
-    told = (len(ends), tail, signed[:, :horizon], evidence, about, tilt, height, ago, 0.0, late, gain, outliers)
-    pool = Pool(made, usable, shares, errors, mean, scale, profile, *told)
+    pool = Pool(
+        forecasts=made,
+        usable=usable,
+        shares=shares,
+        errors=errors,
+        mean=mean,
+        scale=scale,
+        profile=profile,
+        missed=signed[:, :horizon],
+        evidence=evidence,
+        about=_about(values, recent, horizon, seasons, scale, len(ends), tail),
+        height=height,
+        ago=np.stack([np.zeros(CANDIDATES), evidence[:, 1]], axis=1),
+        late=_of_late(values, known, lately, all_made[1:first], all_usable[1:first], errors + least),
+        tries=len(ends),
+        tail=tail,
+        tilt=tilt,
+        gain=float(np.clip(np.log((errors.min() + least) / (float(off @ recency) + least)), -3, 1)),
+        outliers=outliers,
+    )
     return pool if earlier is None else _with_a_season_ago(pool, earlier, least)
 
 
@@ -189,14 +203,22 @@ def _untried(
     shares = usable / usable.sum()
     moves = float(np.abs(np.diff(values)).mean()) if len(values) > 1 else 0.1 * abs(float(values[-1]))
     scale = max(float(recent.std()), moves, least)
-    evidence = np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1)
-    about = _about(values, recent, horizon, seasons, scale, 0, 0.0)
-    errors = np.where(usable, scale, np.inf)
-    mean, none = shares @ made, np.zeros((0, horizon))
-    wandering = np.sqrt(np.arange(1.0, horizon + 1))
-    ago, late = (np.zeros((CANDIDATES, numbers)) for numbers in (AGO, LATE))
-    told = (0, 0.0, none, evidence, about, 0.0, np.zeros(horizon), ago, 0.0, late, 0.0, outliers)
-    return Pool(made, usable, shares, errors, mean, scale, wandering, *told)
+    return Pool(
+        forecasts=made,
+        usable=usable,
+        shares=shares,
+        errors=np.where(usable, scale, np.inf),
+        mean=shares @ made,
+        scale=scale,
+        profile=np.sqrt(np.arange(1.0, horizon + 1)),
+        missed=np.zeros((0, horizon)),
+        evidence=np.stack([usable, *np.zeros((EVIDENCE - 1, CANDIDATES))], axis=1),
+        about=_about(values, recent, horizon, seasons, scale, 0, 0.0),
+        height=np.zeros(horizon),
+        ago=np.zeros((CANDIDATES, AGO)),
+        late=np.zeros((CANDIDATES, LATE)),
+        outliers=outliers,
+    )
 
 
 def _of_late(

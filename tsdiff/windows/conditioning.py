@@ -155,10 +155,12 @@ class Windows:
             inputs["of_row"] = taken(self.inputs["of_row"])
         else:
             inputs = {name: taken(part) for name, part in self.inputs.items()}
+        values, observed = taken(self.values), taken(self.observed)
         loc, scale, least, constant = (part[chosen] for part in (self.loc, self.scale, self.least, self.constant))
-        values, observed, kinds = taken(self.values), taken(self.observed), (self.transform, self.around_anchor)
         missed = tuple(self.missed[place] for place in chosen) if self.missed else ()
-        return Windows(values, observed, inputs, loc, scale, least, constant, *kinds, missed)
+        return Windows(
+            values, observed, inputs, loc, scale, least, constant, self.transform, self.around_anchor, missed
+        )
 
     def observing(self, values: Tensor, observed: Tensor) -> Windows:
         """The same windows with other values observed, shaped like `values`; a conditional network sees those, but
@@ -253,10 +255,11 @@ def _anchored(
     inputs = inputs_of(places, config, statistics, scale.mean(1)) | anchored_inputs(made)
     least = _least(raw, places)
     constant = np.stack([series.constant for series, _ in places])
-    values = torch.from_numpy(np.where(seen, numbers, np.float32(0)))
-    missed, observed = tuple(one.missed for one in made), torch.from_numpy(seen).float()
-    changed = tuple(one.changed for one in made)
-    return Windows(values, observed, inputs, loc, scale, least, constant, None, True, missed, changed)
+    values, observed = torch.from_numpy(np.where(seen, numbers, np.float32(0))), torch.from_numpy(seen).float()
+    missed, changed = tuple(one.missed for one in made), tuple(one.changed for one in made)
+    return Windows(
+        values, observed, inputs, loc, scale, least, constant, around_anchor=True, missed=missed, changed=changed
+    )
 
 
 def _least(raw: np.ndarray, places: Sequence[Place]) -> np.ndarray:

@@ -125,8 +125,7 @@ class Waves:
 def _around_line(values: _Floats) -> _Floats:
     place = np.arange(len(values)) - (len(values) - 1) / 2
     centred = values - values.mean()
-    left: _Floats = centred - place * (place @ centred) / (place @ place)
-    return left
+    return centred - place * (place @ centred) / (place @ place)
 
 
 def _highest(values: _Floats) -> float | None:

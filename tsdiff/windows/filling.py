@@ -144,8 +144,7 @@ def _level(line: np.ndarray, around: int) -> np.ndarray:
     middle, places = float(line.mean()), np.arange(len(line))
     first, last = np.maximum(places - around, 0), np.minimum(places + around + 1, len(line))
     totals = np.concatenate([[0.0], np.cumsum(line - middle)])
-    level: np.ndarray = middle + (totals[last] - totals[first]) / (last - first)
-    return level
+    return middle + (totals[last] - totals[first]) / (last - first)
 
 
 def _by_neighbours(line: np.ndarray, seen: np.ndarray, seasons: Sequence[int]) -> np.ndarray:

@@ -125,11 +125,10 @@ def remembered_between(change: np.ndarray, seen: np.ndarray, both: np.ndarray, w
     from_left, from_right = np.where(before >= 0, kept[back], 0.0), np.where(after < count, kept[ahead], 0.0)
     whole = 1.0 - (from_left * from_right) ** 2
     whole[whole <= 0] = 1.0
-    made: np.ndarray = (
+    return (
         center
         + (left[before] * from_left * (1 - from_right**2) + left[after] * from_right * (1 - from_left**2)) / whole
     )
-    return made
 
 
 def _memory(left: np.ndarray, both: np.ndarray) -> float:

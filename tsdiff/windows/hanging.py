@@ -39,8 +39,7 @@ def likeliness(missed: np.ndarray) -> np.ndarray | None:
     squares = np.einsum("kos,os->ko", paths @ precisions, paths)
     logs = -0.5 * (len(paths) * log_determinants + missed.shape[1] * np.log(squares).sum(1))
     weights = np.exp(logs - logs.max())
-    made: np.ndarray = weights / weights.sum()
-    return made
+    return weights / weights.sum()
 
 
 @lru_cache(maxsize=8)

@@ -160,8 +160,7 @@ def _nearer(trust: float, steps: int) -> np.ndarray:
     sides tell something, for a few values say nothing of what is next to them if they do not know its season."""
     apart = np.arange(1, steps + 1) / np.arange(steps, 0, -1)
     odds = trust / (1 - trust) * apart ** (4 * trust * (1 - trust))
-    made: np.ndarray = odds / (1 + odds)
-    return made
+    return odds / (1 + odds)
 
 
 def _tried(pool: Pool, other: Pool) -> Pool:

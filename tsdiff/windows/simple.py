@@ -259,8 +259,7 @@ def _grown(to: _Forecasts, logarithms: np.ndarray) -> np.ndarray:
 
 def _most(to: _Forecasts) -> np.ndarray:
     """What forecasts of positive values that multiply are at most, (origins,)."""
-    made: np.ndarray = _MOST_GROWN * np.maximum.accumulate(to.values)[to.ends - 1]
-    return made
+    return _MOST_GROWN * np.maximum.accumulate(to.values)[to.ends - 1]
 
 
 def _of_cycles(to: _Forecasts) -> None:

@@ -13,7 +13,7 @@ from shared.errors import ConfigError
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
 from speech.enhancer import Enhancer
-from speech.inference.longform import Held, Tail, Window, Windows
+from speech.inference.longform import Held, Window, Windows, of_length
 from tests.speech.models import decibels, noise, tiny_enhancer, tiny_model
 
 
@@ -64,7 +64,7 @@ def test_a_fade_goes_from_one_window_to_the_next():
 
 @pytest.mark.parametrize("samples", [0, 5, 50, 100, 130])
 def test_tail_makes_the_length_right(samples):
-    blocks = Tail(2, 100).of(in_blocks(noise(2, samples), [20, 70]))
+    blocks = of_length(in_blocks(noise(2, samples), [20, 70]), 2, 100)
     joined = np.concatenate(list(blocks), axis=1)
     np.testing.assert_array_equal(joined[:, :samples], noise(2, samples)[:, :100])
     assert joined.shape == (2, 100)

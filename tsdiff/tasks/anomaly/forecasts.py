@@ -59,11 +59,10 @@ class ForecastScoring(Checked):
             one is such.
         share: of the deviation of the last 8,000 changes over `steps` steps, by √2, that counts as error of each
             forecast beside its own, of what is new at most that of single steps; of the values themselves where no such
-            changes are known yet. What is little beside
-            the series' usual movements is no anomaly, however sure a forecast was. A change of more than ten deviations
-            counts for ten at later steps, until four as large have been seen. Until two seasons are known, the
-            deviation of all values so far counts, too: four times the share until one is known, then less and less. 0
-            leaves the forecast as sure as it is.
+            changes are known yet. What is little beside the series' usual movements is no anomaly, however sure a
+            forecast was. A change of more than ten deviations counts for ten at later steps, until four as large have
+            been seen. Until two seasons are known, the deviation of all values so far counts, too: four times the share
+            until one is known, then less and less. 0 leaves the forecast as sure as it is.
         last: steps at the end of a series that are scored, told all that lies before them; of a shorter series all, as
             None scores.
         calendar_days: forecasts know of days of the month and the year on which a daily series has differed, and of

@@ -223,16 +223,14 @@ def _values(target: np.ndarray) -> dict[str, np.ndarray]:
     return {"value": target} if target.ndim == 1 else {f"value_{i}": row for i, row in enumerate(target)}
 
 
-def stretches_to_frame(
-    scores: Iterable[SeriesScores], thresholds: Thresholds, stamp: Stamp | None = None
-) -> pd.DataFrame:
+def stretches_to_frame(scores: Iterable[SeriesScores], thresholds: Thresholds) -> pd.DataFrame:
     """One row a stretch above the threshold: item_id, first and last timestamp (`SeriesScores.times`), steps, the
     largest score, threshold; the largest excess over the threshold first."""
     columns = ["item_id", "first", "last", "steps", "score", "threshold"]
     rows: list[tuple[Any, ...]] = []
     scores, thresholds = listed_scores(scores), checked_thresholds(thresholds)
     for result in scores:
-        times, limit = result.times(stamp), thresholds.of(result.item_id)
+        times, limit = result.times(), thresholds.of(result.item_id)
         rows += [
             (result.item_id, times[first], times[end - 1], end - first, float(result.score[first:end].max()), limit)
             for first, end in stretches(thresholds.exceeded(result))

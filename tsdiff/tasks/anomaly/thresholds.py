@@ -12,7 +12,7 @@ import torch
 
 from shared.checks import Count, Level, checked
 from shared.console.notes import tell
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, first_few
 from tsdiff.tasks.anomaly.scored import ENOUGH, SeriesScores
 
 _ABOVE, _TAIL, _SPARED = 10, 30, 4.0
@@ -99,9 +99,9 @@ def fit_thresholds(scores: Iterable[SeriesScores], quantile: float = 0.995, late
     if not items:
         raise DataError("there is no score to take a threshold from; give series that can be scored")
     if alone := [item for item, values in items.items() if len(values) == 1]:
-        more = f" and {len(alone) - 1} more" if len(alone) > 1 else ""
+        named = first_few([repr(item) for item in alone], 1)
         tell(
-            f"series {alone[0]!r}{more}: a threshold from one score is that score, which half of what is ordinary lies "
+            f"series {named}: a threshold from one score is that score, which half of what is ordinary lies "
             "above; give longer series"
         )
     limit = _limit if later else lambda values, level: float(np.quantile(values, level))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import normalise_freq, shifted
 from tsdiff.evaluation.metrics import Metrics, evaluate
 from tsdiff.evaluation.pairs import Pair, pairs_of
+from tsdiff.tasks.noted import made_of
 from tsdiff.tasks.synthesis.windows import Windows, context_scales, stack_windows, with_values
 from tsdiff.windows.scales import context_scale
 
@@ -49,21 +49,22 @@ class ScaledForecaster(Predictor):
 
     def predict(self, dataset: Iterable[Entry], num_samples: int = 100) -> Iterator[SampleForecast]:
         """One forecast for each entry, in order; entries are read as the base forecaster asks for them."""
-        scales: deque[float] = deque()
-        forecasts = self.base.predict((self._scaled(entry, scales) for entry in dataset), num_samples=num_samples)
-        for forecast in forecasts:
-            samples = np.asarray(forecast.samples, dtype=np.float64) * scales.popleft()
+
+        def made(entries: Iterable[Entry], count: int) -> Iterator[SampleForecast]:
+            return self.base.predict(entries, num_samples=count)
+
+        for forecast, scale in made_of(made, map(self._scaled, dataset), num_samples):
+            samples = np.asarray(forecast.samples, dtype=np.float64) * scale
             yield SampleForecast(samples, forecast.start_date, forecast.item_id)
 
-    def _scaled(self, entry: Entry, scales: deque[float]) -> Entry:
+    def _scaled(self, entry: Entry) -> tuple[Entry, float]:
         target = np.asarray(entry["target"], dtype=np.float64)
         recent = target[-self.context_length :]
         if np.isnan(recent).all():
             recent = np.r_[target[~np.isnan(target)][-1:], recent[1:]]  # the last value before is all that is known
-        _, scale = context_scale(recent[None], "mean", target[None])
-        scales.append(float(scale[0, 0]))
+        scale = float(context_scale(recent[None], "mean", target[None])[1][0, 0])
         start = shifted(entry["start"], len(target) - len(recent))
-        return {"item_id": entry.get("item_id"), "start": start, "target": (recent / scales[-1]).astype(np.float32)}
+        return {"item_id": entry.get("item_id"), "start": start, "target": (recent / scale).astype(np.float32)}, scale
 
 
 def linear_predictive_score(

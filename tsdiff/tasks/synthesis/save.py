@@ -111,15 +111,7 @@ def save_series(
             )
         while chunk:
             for entry in chunk:
-                if freq_of(entry["start"]) != freq:
-                    raise DataError(
-                        f"series {entry['item_id']!r} has frequency {entry['start'].freqstr!r}, not {freq!r}"
-                    )
-                if np.shape(entry["target"])[:-1] != shape:
-                    raise DataError(
-                        f"series {entry['item_id']!r} has a target of shape {np.shape(entry['target'])}, the first one "
-                        "another number of channels; write them to files of their own"
-                    )
+                _refuse_unlike(entry, freq, shape)
             frame = pd.DataFrame()
             if parquet_path is not None or csv_path is not None:
                 frame = series_frame(chunk, stamp)
@@ -129,6 +121,18 @@ def save_series(
             written += len(chunk)
             chunk = list(islice(stream, _CHUNK))
     return written
+
+
+def _refuse_unlike(entry: Entry, freq: str, shape: tuple[int, ...]) -> None:
+    """Refuse a series of another frequency, or of other channels, than the first one."""
+    name, start, found = entry["item_id"], entry["start"], np.shape(entry["target"])
+    if freq_of(start) != freq:
+        raise DataError(f"series {name!r} has frequency {start.freqstr!r}, not {freq!r}")
+    if found[:-1] != shape:
+        raise DataError(
+            f"series {name!r} has a target of shape {found}, the first one another number of channels; write them to "
+            "files of their own"
+        )
 
 
 def _named(entry: Entry) -> Entry:

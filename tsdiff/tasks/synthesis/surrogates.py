@@ -48,9 +48,8 @@ def _direction(spectrum: np.ndarray, turns: np.ndarray) -> np.ndarray:
 def gaussian(windows: Sequence[Entry], *, context_length: int, seed: int = 0) -> list[Entry]:
     """Draws from the normal distribution with the mean and covariance of the scaled windows, one for each window.
 
-    The place of a step in the window is all that mean and covariance see. A model that is linear in the context
-    learns from these what it would learn from the windows themselves, so the Linear Predictive Score cannot tell
-    them apart.
+    The place of a step in the window is all that mean and covariance see. A model that is linear in the context learns
+    from these what it would learn from the windows themselves, so the Linear Predictive Score cannot tell them apart.
 
     Args:
         windows: univariate windows of one length, complete, at least two.
