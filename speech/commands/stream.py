@@ -19,7 +19,7 @@ from shared.console.command import fail, note, prepare, show
 from shared.console.keys import Pressed, keys
 from shared.console.levels import Meters
 from shared.devices import compute_device
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.signals import HANGUP, ending
 from speech.audio.arrays import told_replaced
 from speech.audio.devices import Duplex, device_list, open_duplex
@@ -261,7 +261,7 @@ def _metering(stream: Stream, dry_wet: DryWet, pressed: Pressed) -> Iterator[tup
 
 def _tell_start(stream: Stream, more: str) -> None:
     note(
-        f"{stream.channels} channel{'s' if stream.channels > 1 else ''} at {stream.sample_rate} Hz, latency "
+        f"{counted(stream.channels, 'channel')} at {stream.sample_rate} Hz, latency "
         f"{1000 * stream.latency:.0f} ms, network by {stream.runtime}; {more}"
     )
 
