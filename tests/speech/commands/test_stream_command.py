@@ -154,7 +154,7 @@ def test_a_reader_that_goes_away(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unbuffered", ["1", ""])
 def test_pipes_that_do_not_wait_lose_nothing(model: Path, unbuffered: str) -> None:
-    """As those are that a program like ssh or Node.js has set so; a reader that was late got 64 KiB, and the status 0."""
+    """As those are that a program has set so; a reader that was late got 64 KiB, and the status was 0."""
     (come, to), (out, go) = os.pipe(), os.pipe()
     for end in (come, go):
         os.set_blocking(end, False)
