@@ -47,6 +47,11 @@ def first_line(error: BaseException) -> str:
     return said.splitlines()[0] if said else type(error).__name__
 
 
+def counted(number: int, what: str) -> str:
+    """So many of a thing, in words: "1 channel", "2 channels"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def first_few(said: Sequence[str], most: int, between: str = ", ") -> str:
     """The first ones, at most so many, and how many more there are."""
     more = f" and {len(said) - most} more" if len(said) > most else ""

@@ -112,13 +112,15 @@ def mix(
     workers: WorkersOption = None,
 ) -> None:
     """Mixtures of one's own clean speech, noise and rooms."""
-    from shared.checks import Positive, checked
+    from shared.checks import Positive, checked, require
     from speech.data.config import PRESETS, Range, preset
 
     from .frozen import prepare_mix
 
     checked(Range, **{"--snr": snr})
     checked(Positive, **{"--seconds": seconds})
+    lengths = {"--seconds": seconds, "--sample-rate": sample_rate}
+    require(seconds * sample_rate >= 1, "need at least one sample", **lengths)
     if task not in PRESETS:
         raise ConfigError(f"--task {task}: choose from {', '.join(PRESETS)}")
     claim_output(output)

@@ -27,7 +27,7 @@ from shared.diagnostics.field import ScoreField
 from shared.diagnostics.measures import asymmetric_plane, asymmetry, fokker_planck, loop_integral
 from shared.diagnostics.sampling import SamplingDistance, sampling_errors
 from shared.divergence import dimensions
-from shared.errors import ConfigError
+from shared.errors import ConfigError, counted
 from shared.guidance import DenoiserFunction
 from shared.random import make_generator, randn
 from shared.samplers import MethodSetting
@@ -137,7 +137,7 @@ class Diagnosis:
 
     def markdown(self, title: str) -> str:
         """All of it as a page."""
-        parts = [f"# {title}\n\n{self.items} item{'s' if self.items != 1 else ''} of {self.dimensions} dimensions.\n"]
+        parts = [f"# {title}\n\n{counted(self.items, 'item')} of {self.dimensions} dimensions.\n"]
         for rows in (self.level_rows(), self.sampling_rows()):
             if len(rows) > 1:
                 parts.append(markdown(rows[0], rows[1:]))

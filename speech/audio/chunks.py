@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from speech.audio.measured import MEASURED, unmeasured
 from speech.audio.positions import MOVED, UNMOVED, moved
 
 CHUNKED = ("WAV", "WAVEX", "RF64", "W64", "AIFF")
@@ -42,6 +43,8 @@ _INFO = {letters: name for name, all_letters in _TEXTS.items() for letters in al
 _EXTENSIBLE = b"\xfe\xff"
 _MOST = 4096
 _LONGEST_BLOCK = 8192
+_LONGEST_CHANGED = 1 << 24
+"""Bytes of a chunk that is changed; a longer one, which nothing has, stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class _Container:
     @property
     def header(self) -> int:
         return self.name + struct.calcsize(self.size)
+
+    def headed(self, header: bytes, length: int) -> bytes:
+        """The header of a chunk with another length of its content."""
+        made = bytearray(header)
+        struct.pack_into(self.size, made, self.name, length + (self.header if self.counts_header else 0))
+        return bytes(made)
 
 
 _RIFF = _Container(first=12, name=4, size="<I", counts_header=False, align=2, total=4)
@@ -305,8 +314,8 @@ class Spliced(io.RawIOBase):
 def copy_chunks(source: Path, written: Path, ratio: float = 1.0) -> None:
     """Append to `written` the chunks of `source` beside the samples, if both are of one kind of container. What only
     holds for the source's samples is left out, and so is what is not whole there or would make the file too long. Of an
-    extensible WAV it tells which loudspeakers its channels are for, too. Places are moved to where they are at a rate
-    that is `ratio` times as high."""
+    extensible WAV it tells which loudspeakers its channels are for, too. Gains and loudness of the old sound are left
+    out; places are moved to where they are at a rate that is `ratio` times as high."""
     left_out = _PARTS | _OF_SAMPLES | (UNMOVED if ratio != 1 else set())
     with open(source, "rb") as file, open(written, "r+b") as target:
         layout = container_of(file)
@@ -326,9 +335,10 @@ def copy_chunks(source: Path, written: Path, ratio: float = 1.0) -> None:
             if layout is not _W64 and not is_long and place + length + 2 > 0xFFFFFFFF:
                 continue
             target.write(bytes(-place % layout.align))
-            if chunk.name in MOVED and ratio != 1:
-                target.write(_content(file, chunk.start, chunk.body))
-                target.write(moved(chunk.name, _content(file, chunk.body, chunk.end), ratio))
+            if chunk.name in MOVED | MEASURED and length < _LONGEST_CHANGED:
+                content = moved(chunk.name, unmeasured(chunk.name, _content(file, chunk.body, chunk.end))[0], ratio)
+                length = layout.header + len(content)
+                target.write(layout.headed(_content(file, chunk.start, chunk.body), len(content)) + content)
             else:
                 file.seek(chunk.start)
                 _copy(file, target, length)
@@ -367,6 +377,8 @@ def names_beside(path: Path) -> set[str]:
                 names |= _info_names(file, chunk)
             elif chunk.name not in _PARTS:
                 names.add(_INFO.get(chunk.name, chunk.name))
+            if chunk.name in MEASURED and chunk.end - chunk.body < _LONGEST_CHANGED:
+                names |= unmeasured(chunk.name, _content(file, chunk.body, chunk.end))[1]
     return names
 
 

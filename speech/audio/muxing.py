@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from shared.errors import DataError
+from shared.errors import DataError, counted
 from speech.audio.coding import CONTAINERS, AudioInfo
 from speech.audio.errors import unwritable
+from speech.audio.measured import holds_for_old_sound
 from speech.audio.media import LAYOUTS, av, opened, survey
-from speech.audio.tags import holds_for_old_sound
 
 _ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "WAVPACK": "wavpack"}
 _BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
@@ -155,8 +155,8 @@ def _cannot_hold(path: Path, coding: tuple[str, str], info: AudioInfo, old: Any,
     pictures = f" beside video ({', '.join(video)})" if video else ""
     remedy = ".mkv or .mov, or .wav for the sound alone" if video else ".wav or .flac"
     return DataError(
-        f"{path}: {coding[0]} ({coding[1]}) cannot hold {info.channels} channels at {info.sample_rate} Hz{pictures} "
-        f"({getattr(error, 'strerror', None) or error}); choose a name that ends in {remedy}"
+        f"{path}: {coding[0]} ({coding[1]}) cannot hold {counted(info.channels, 'channel')} at {info.sample_rate} Hz"
+        f"{pictures} ({getattr(error, 'strerror', None) or error}); choose a name that ends in {remedy}"
     )
 
 

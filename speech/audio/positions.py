@@ -18,13 +18,11 @@ UNMOVED = {"plst"}
 """Chunks that count samples too, and are left out at another rate."""
 
 _TIME_REFERENCE = 338
-_LONGEST = 1 << 24
-"""Bytes of a chunk of which places are moved; those of a longer one, which nothing has, stay."""
 
 
 def moved(name: str, content: bytes, ratio: float) -> bytes:
     """The content of a chunk with its places at a rate that is this many times as high."""
-    if name not in MOVED or ratio == 1 or len(content) > _LONGEST:
+    if name not in MOVED or ratio == 1:
         return content
     made = bytearray(content)
     for form, place in _counts(name, content):

@@ -11,20 +11,19 @@ from shared.optional import install, is_there
 from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 
 
-def find_audio(source: Path, target: Path | None = None, *, follow: bool = False) -> tuple[list[Path], dict[str, str]]:
+def find_audio(source: Path, target: Path | None = None) -> tuple[list[Path], dict[str, str]]:
     """The audio files below `source`, in the order of their names, without those below `target`, if one is given.
 
-    Hidden files and folders are not looked at.
+    Hidden files and folders are not looked at. Links to folders are followed, but those that lead back to a folder that
+    they lie in.
 
     Args:
         source: a folder.
         target: a folder.
-        follow: look into links to folders, too, but those that lead back to a folder that they lie in.
 
     Returns:
         The files, and what was passed over: the reason, with the remedy, by the name below `source`. Those are folders
-        that may not be read, links to folders unless they are followed and, without the extra "media", recordings that
-        only FFmpeg reads.
+        that may not be read, links that lead back and, without the extra "media", recordings that only FFmpeg reads.
 
     Raises:
         DataError: `source` is no folder, holds no audio that can be read, or is `target`.
@@ -49,16 +48,13 @@ def find_audio(source: Path, target: Path | None = None, *, follow: bool = False
         place = path.resolve()
         if path.name.startswith(".") or place == inside:
             return False
-        if path.is_symlink() and not follow:
-            pass_over(path, "a link to a folder is not followed; name that folder itself")
-            return False
         if place in way:
             pass_over(path, f"it leads back to {place}, which it lies in; remove the link")
             return False
         ways[path] = way | {place}
         return True
 
-    for folder, folders, names in os.walk(source, onerror=unreadable, followlinks=follow):
+    for folder, folders, names in os.walk(source, onerror=unreadable, followlinks=True):
         here = Path(folder)
         way = ways.pop(here)
         folders[:] = [name for name in sorted(folders) if is_searched(here / name, way)]

@@ -19,11 +19,12 @@ import soundfile
 
 from shared.errors import DataError
 from speech.audio.chunks import copy_chunks, names_beside
+from speech.audio.measured import HAS_MUTAGEN, holds_for_old_sound
 from speech.audio.mp3 import frames_of
 from speech.audio.paths import sound_path
 from speech.audio.positions import move_tracks
 
-try:
+if HAS_MUTAGEN:
     from mutagen import FileType, MutagenError
     from mutagen.apev2 import APENoHeaderError, APEv2
     from mutagen.flac import FLAC, CueSheet, MetadataBlock
@@ -32,10 +33,6 @@ try:
     from mutagen.oggflac import OggFLAC
     from mutagen.oggopus import OggOpus
     from mutagen.oggvorbis import OggVorbis
-except ImportError:
-    HAS_MUTAGEN = False
-else:
-    HAS_MUTAGEN = True
 
 _CHUNKED = ("RIFF", "FORM", "W64")
 _UNKNOWN = 'tags and pictures that only the extra "tags" can copy'
@@ -55,8 +52,6 @@ _FRAMES = {
 _COMMENTS = {"description": "comment", "metadata_block_picture": "cover art", "coverart": "cover art"}
 _STAMPS = {"software", "encoder", "vendor"}
 """What an encoder writes about itself: nobody misses it."""
-_GAINS = re.compile(r"(TXXX:)?(replaygain_|r128_)|RVA2|RVAD|RGAD", re.IGNORECASE)
-"""Gains that were measured on the old sound, by which players would set the new one's level."""
 _APPLICATION = 2
 _LONGEST_NAME = 40
 _MOST_NAMES = 12
@@ -147,11 +142,6 @@ def carry_tags(
     if is_copied and soundfile.info(sound_path(written)).frames != frames:
         raise DataError(f"{source}: its tags cannot be copied without damage; remove them from the file")
     return missing_names(dropped, frozenset())
-
-
-def holds_for_old_sound(name: str) -> bool:
-    """Whether a tag of this name tells a gain that was measured on the sound, so that no other one may have it."""
-    return _GAINS.match(name) is not None
 
 
 def names_beside_sound(path: Path, coding: tuple[str, str]) -> frozenset[str]:
@@ -264,10 +254,15 @@ def _comment_names(tags: Any) -> set[str]:
     return {_COMMENTS.get(key.lower(), key.lower()) for key, _ in tags or ()}
 
 
+def _frame_name(frame: Any) -> str:
+    is_old = holds_for_old_sound(frame.HashKey)
+    return str(frame.HashKey if is_old else _FRAMES.get(frame.FrameID, frame.HashKey))
+
+
 def _mp3_names(path: Path) -> set[str]:
     names = set()
     with suppress(ID3NoHeaderError):
-        names |= {_FRAMES.get(frame.FrameID, frame.HashKey) for frame in ID3(path).values()}
+        names |= {_frame_name(frame) for frame in ID3(path).values()}
     with suppress(APENoHeaderError):
         names |= {_COMMENTS.get(key.lower(), key.lower()) for key in APEv2(path)}
     return names

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from shared.errors import DataError
+from shared.errors import DataError, counted
 from shared.files.io import atomic_path, temporary_path
 from speech.audio.chunks import CHUNKED, state_length, undate
 from speech.audio.coding import (
@@ -151,7 +151,7 @@ def _created(
         )
     except (soundfile.LibsndfileError, ValueError) as error:
         raise DataError(
-            f"{path}: {format} ({subtype}) cannot hold {info.channels} channels at {info.sample_rate} Hz; "
+            f"{path}: {format} ({subtype}) cannot hold {counted(info.channels, 'channel')} at {info.sample_rate} Hz; "
             "choose a name that ends in .wav or .flac, or another rate of the result (--rate 48000)"
         ) from error
     for name, value in () if copied else info.metadata.items():

@@ -32,7 +32,7 @@ def main(options: Diagnose) -> None:
     elif not os.path.exists(noisy):  # False for what no file system takes as a name
         raise DataError(f"{noisy}: no such file or folder; name a noisy recording, or a folder of them")
     name = options.model or "default"
-    files = [noisy] if noisy.is_file() else find_audio(noisy, follow=True)[0][: options.files]
+    files = [noisy] if noisy.is_file() else find_audio(noisy)[0][: options.files]
     if clean is not None and clean.is_file() and len(files) > 1:
         raise ConfigError(
             f"--clean {clean} is one recording, and {len(files)} of {noisy} are looked at; name the folder of "
@@ -55,7 +55,7 @@ def clean_recording(file: Path, noisy: Path, clean: Path | None, rate: int) -> n
     if clean.is_file():
         return read_mono(clean, rate, channel=0)
     name = name_of(Path(file.name) if noisy.is_file() else file.relative_to(noisy))
-    found = [path for path in find_audio(clean, follow=True)[0] if name_of(path.relative_to(clean)) == name]
+    found = [path for path in find_audio(clean)[0] if name_of(path.relative_to(clean)) == name]
     if len(found) != 1:
         raise DataError(f"{clean}: {len(found)} clean recordings of {file}; leave --clean out, or name their folder")
     return read_mono(found[0], rate, channel=0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from shared.errors import DataError
 from shared.files.io import temporary_path
@@ -73,6 +74,7 @@ def _stream(source: Path) -> Iterator[BinaryIO]:
         raise DataError(
             f"standard input is {what}; name a file, or pipe one in: cat noisy.wav | speech enhance - out.wav"
         )
+    wait_for(sys.stdin)
     yield sys.stdin.buffer
 
 
@@ -94,8 +96,21 @@ def standard_output() -> Iterator[Path]:
         yield path
         if path.exists():
             with open(path, "rb") as file, told_as_output():
-                shutil.copyfileobj(file, sys.stdout.buffer, _AT_ONCE)
-                sys.stdout.buffer.flush()
+                output = output_bytes()
+                shutil.copyfileobj(file, output, _AT_ONCE)
+                output.flush()
+
+
+def wait_for(stream: TextIO) -> None:
+    """Have reading and writing wait, also where a program that shares the pipe has it return at once."""
+    with contextlib.suppress(AttributeError, OSError):  # which Windows lacks for pipes up to Python 3.11
+        os.set_blocking(stream.fileno(), True)
+
+
+def output_bytes() -> BinaryIO:
+    """Standard output, which takes all bytes that are written, also where Python does not buffer it (-u)."""
+    wait_for(sys.stdout)
+    return open(sys.stdout.fileno(), "wb", closefd=False)
 
 
 @contextlib.contextmanager

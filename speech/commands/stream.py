@@ -19,13 +19,13 @@ from shared.console.command import fail, note, prepare, show
 from shared.console.keys import Pressed, keys
 from shared.console.levels import Meters
 from shared.devices import compute_device
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.signals import HANGUP, ending
 from speech.audio.arrays import told_replaced
 from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
-from speech.commands.pipes import told_as_output
+from speech.commands.pipes import output_bytes, told_as_output, wait_for
 from speech.enhancer import Enhancer
 from speech.inference.live import DryWet, pump
 from speech.inference.streaming import Stream
@@ -126,6 +126,7 @@ def _pipe(options: Options, stopping: Stopping) -> None:
     def read(size: int) -> bytes:
         return stopping.reads(lambda: os.read(sys.stdin.fileno(), size), b"")
 
+    wait_for(sys.stdin)
     try:
         given = PCM(options.rate, options.channels, options.coding) if options.rate is not None else wav_of(read)
     except DataError:
@@ -167,7 +168,7 @@ class _Sink:
 
     def __init__(self, pcm: PCM):
         self._pcm, self.bytes = pcm, 0
-        self._file = sys.stdout.buffer
+        self._file = output_bytes()
 
     def begin(self) -> None:
         self._start = self._place()
@@ -261,7 +262,7 @@ def _metering(stream: Stream, dry_wet: DryWet, pressed: Pressed) -> Iterator[tup
 
 def _tell_start(stream: Stream, more: str) -> None:
     note(
-        f"{stream.channels} channel{'s' if stream.channels > 1 else ''} at {stream.sample_rate} Hz, latency "
+        f"{counted(stream.channels, 'channel')} at {stream.sample_rate} Hz, latency "
         f"{1000 * stream.latency:.0f} ms, network by {stream.runtime}; {more}"
     )
 

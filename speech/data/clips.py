@@ -91,7 +91,7 @@ def audio_files(folders: Folders, *, once: bool = True) -> list[Path]:
     """
     found: list[Path] = []
     for folder in as_folders(folders):
-        here, passed = find_audio(folder, follow=True)
+        here, passed = find_audio(folder)
         tell_passed(folder, passed)
         if not (here := [path for path in here if path.suffix.lower() != ".raw"]):
             raise DataError(f"{folder} holds .raw files alone, which do not tell their rate; convert them to WAV")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.checks import Count, Duration, checked
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.random import PlacedGenerator
 from speech.audio.arrays import Form, Waveform, finite, warn_doubts, warn_replaced, whole_rate
 from speech.audio.resampling import fit_length
@@ -124,8 +124,8 @@ class Stream:
         signal = form.to_float(block)
         if signal.shape[:2] != (1, self.channels):
             raise DataError(
-                f"a block of shape {tuple(block.shape)} for a stream of {self.channels} channels: need (channels, "
-                "samples)"
+                f"a block of shape {tuple(block.shape)} for a stream of {counted(self.channels, 'channel')}: need "
+                "(channels, samples)"
             )
         self._form = form
         good, replaced = finite(signal[0])

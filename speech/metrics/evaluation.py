@@ -177,7 +177,7 @@ def paired_files(folders: dict[str, Path], counted: Container[str] | None = None
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {kind: [] for kind in folders})
     for kind, folder in folders.items():
         try:
-            files, passed = find_audio(folder, follow=True)
+            files, passed = find_audio(folder)
         except DataError as error:
             raise DataError(f"the {kind} folder {error}") from error
         tell_passed(folder, passed)
@@ -250,7 +250,7 @@ def _scores(job: Scoring) -> dict[str, Any]:
     for kind, recording in audio.items():
         if len(recording.waveform) != len(audio[base].waveform):
             raise DataError(
-                f"the {base} file has {len(audio[base].waveform)} channels, the {kind} one {len(recording.waveform)}"
+                f"channels: {len(audio[base].waveform)} in the {base} file, {len(recording.waveform)} in the {kind} one"
             )
         waveforms[kind] = [
             resampled(channel.astype(np.float64), recording.sample_rate, rate) for channel in recording.waveform

@@ -229,7 +229,7 @@ def _start_from(model: SpeechModel, other: SpeechModel, name: str) -> None:
         if found != wanted and not (part == "backbone" and loses_look_ahead):
             raise ConfigError(
                 f"start_from={name!r} has {part} {apart(found, wanted)}, the settings say {apart(wanted, found)}; "
-                f"set model.{part} as it has it"
+                f"set model.{part} as it has it, such as by the settings that it was trained with (--config)"
             )
     if loses_look_ahead:
         assert isinstance(model.backbone, LightBackbone)

@@ -114,6 +114,7 @@ TESTS = {
     "speech/model/backbones/light": ("speech/model/test_light.py", "speech/inference/test_streaming.py"),
     "speech/model/backbones/ncsnpp": ("speech/model/test_ncsnpp.py", "speech/importing/test_speech_importing.py"),
     "speech/audio/chunks.py": ("speech/audio/test_kept.py",),
+    "speech/audio/measured.py": ("speech/audio/test_kept.py",),
     "speech/audio/coding.py": ("speech/audio/test_kept.py", "speech/audio/test_audio.py"),
     "speech/model/config.py": ("speech/model/test_speech_model.py", "speech/inference/test_speech_sampling.py"),
     "speech/model/corrector.py": ("speech/model/test_corrector.py",),

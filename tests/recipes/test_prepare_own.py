@@ -42,7 +42,7 @@ def test_the_command_names_the_options_that_it_lacks(tmp_path: Path) -> None:
         mix([clean], output=tmp_path / "out")
     with pytest.raises(ConfigError, match="--rooms FOLDER or --simulated-rooms"):
         mix([clean], noise=[noise], task="dereverb", output=tmp_path / "out")
-    for wrong in ({"snr": (20.0, -5.0)}, {"seconds": 0.0}, {"task": "denoised"}):
+    for wrong in ({"snr": (20.0, -5.0)}, {"seconds": 0.0}, {"seconds": 1e-6}, {"task": "denoised"}):
         with pytest.raises(ConfigError, match=f"^--{next(iter(wrong))}"):
             mix([clean], noise=[noise], output=tmp_path / "none", **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "none").exists()

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from shared.console.notes import tell
-from shared.errors import ConfigError
+from shared.errors import ConfigError, counted
 from tsdiff.data.benchmarks import PUBLISHED_LAGS
 from tsdiff.importing.files import read_settings, read_state
 from tsdiff.importing.scaler import Scaler, without_scaler
@@ -92,8 +92,8 @@ def _build(state: Mapping[str, Tensor], shapes: Shapes, settings: Settings, orig
     lags, features = settings.flag("use_lags"), settings.flag("use_features")
     if lags is not None and lags != (shapes.lags(conditional) > 0):
         raise ConfigError(
-            f"use_lags={lags}, but the network of {origin} has {shapes.channels} channels "
-            f"and {shapes.features} features"
+            f"use_lags={lags}, but the network of {origin} has {counted(shapes.channels, 'channel')} "
+            f"and {counted(shapes.features, 'feature')}"
         )
     if features and not shapes.features:
         raise ConfigError(f"use_features=True, but the network of {origin} takes no features")
@@ -155,8 +155,9 @@ def _check_conditional(shapes: Shapes, settings: Settings, origin: str) -> None:
     """Refuse what cannot be a TSDiff-Cond, or is sampled in a way that ours are not."""
     if shapes.channels != 1 or shapes.lags(True) < 0:
         raise ConfigError(
-            f"model='conditional', but the network of {origin} has {shapes.channels} channels and {shapes.features} "
-            "features; a TSDiff-Cond has one channel, and features for the observed values and which they are"
+            f"model='conditional', but the network of {origin} has {counted(shapes.channels, 'channel')} and "
+            f"{counted(shapes.features, 'feature')}"
+            "; a TSDiff-Cond has one channel, and features for the observed values and which they are"
         )
     if settings.flag("use_features"):
         raise ConfigError(

@@ -158,6 +158,37 @@ def test_what_holds_for_the_old_samples_alone_is_not_copied(tmp_path):
     assert b"bext" in parts_of(tmp_path / "b.wav")
 
 
+@pytest.mark.parametrize("format", ["WAV", "RF64"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_old_sounds_loudness_in_bext_is_not_kept_which_is_said(tmp_path: Path, format: str, version: int) -> None:
+    """EBU Tech 3285: five numbers from byte 412 on, of which 0x7FFF tells nothing, from version 2 on."""
+    told = bytearray(BEXT)
+    struct.pack_into("<H64s5h", told, 8 + 346, version, b"U" * 64, -2300, 700, -100, -1500, -1800)
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000, format, "PCM_16"))
+    source = tmp_path / "a.wav"
+    source.write_bytes(source.read_bytes() + bytes(told))
+    assert copy(source, tmp_path / "b.wav") == (("not kept: loudness in bext",) if version == 2 else ())
+    if version == 2:
+        struct.pack_into("<5h", told, 8 + 412, *[0x7FFF] * 5)
+    assert (tmp_path / "b.wav").read_bytes().endswith(told)
+    assert copy(tmp_path / "b.wav", tmp_path / "c.wav") == ()
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
+def test_gains_in_id3_among_chunks_are_not_kept_which_is_said(tmp_path: Path, name: str) -> None:
+    write_audio(tmp_path / name, Audio(noise(1, 4000), 16000))
+    tagged = mutagen.File(tmp_path / name)
+    tagged.add_tags()
+    tagged.tags.add(TIT2(encoding=3, text="A title"))
+    tagged.tags.add(TXXX(encoding=3, desc="REPLAYGAIN_TRACK_GAIN", text="-6.5 dB"))
+    tagged.save()
+    assert copy(tmp_path / name, tmp_path / f"b{name}") == ("not kept: TXXX:REPLAYGAIN_TRACK_GAIN",)
+    kept = mutagen.File(tmp_path / f"b{name}")
+    assert list(kept.tags.values()) == [TIT2(encoding=3, text="A title")]
+    assert kept.info.length == tagged.info.length
+    assert copy(tmp_path / f"b{name}", tmp_path / f"c{name}") == ()
+
+
 def test_a_list_of_texts_is_read_up_to_what_is_damaged_in_it(tmp_path):
     write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
     damaged = chunk(b"LIST", b"INFO" + chunk(b"IONE", b"one\0") + chunk(b"\xff\0\0\0", b"") + chunk(b"ITWO", b"two\0"))
@@ -273,7 +304,11 @@ def test_gains_measured_on_the_old_sound_are_not_kept_which_is_said(tmp_path: Pa
         tags = ID3()
         tags.add(TIT2(encoding=3, text="A title"))
         tags.add(TXXX(encoding=3, desc="replaygain_track_gain", text=gain))
+        tags.add(COMM(encoding=3, lang="eng", desc="iTunNORM", text="0000 gain"))
         tags.save(source)
+        ape = APEv2()
+        ape["MP3GAIN_UNDO"] = "+003,+003,N"
+        ape.save(source)
     elif name == "a.m4a":
         tagged = MP4(source)
         tagged["\xa9nam"], tagged["----:com.apple.iTunes:replaygain_track_gain"] = "A title", gain.encode()

@@ -9,6 +9,8 @@ import signal as signal_module
 import struct
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +150,28 @@ def test_a_reader_that_goes_away(model: Path, tmp_path: Path) -> None:
     assert running.code() == 1
     assert "standard output was closed after" in running.said
     assert "Traceback" not in running.said
+
+
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_pipes_that_do_not_wait_lose_nothing(model: Path, unbuffered: str) -> None:
+    """As those are that a program has set so; a reader that was late got 64 KiB, and the status was 0."""
+    (come, to), (out, go) = os.pipe(), os.pipe()
+    for end in (come, go):
+        os.set_blocking(end, False)
+    command = [sys.executable, "-m", "speech", "stream", "--rate", "16000", "--model", str(model)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    running = subprocess.Popen(command, stdin=come, stdout=go, stderr=subprocess.DEVNULL, env=environment)
+    os.close(come)
+    os.close(go)
+    os.write(to, bytes(20_000))
+    first = read_up_to(out, 15_000)  # now it waits for more
+    sender = threading.Thread(target=lambda: [os.write(to, bytes(300_000)), os.close(to)])
+    sender.start()
+    time.sleep(0.5)  # until the pipe is full
+    assert len(first + read_up_to(out, 1 << 20)) == 320_000
+    os.close(out)
+    sender.join()
+    assert running.wait() == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")

@@ -231,14 +231,15 @@ def test_what_is_passed_over_is_told_with_the_remedy(tmp_path):
     (root / "gone.wav").symlink_to(other / "no.wav")
     os.mkfifo(root / "pipe.wav")
     (root / "enhanced").symlink_to(tmp_path / "out")
+    (root / "back").symlink_to(root)
     (tmp_path / "out").mkdir()
     report = tiny_enhancer(steps=1).enhance_dir(root, tmp_path / "out", progress=False)
-    assert [file.name for file in report.files] == ["a.wav", "d.wav", "deep/b.wav"]
-    told = ["deep/FILM.MP4", "gone.wav", "linked", "pipe.wav", "talk.m4a", "x.aac", "x.amr", "x.webm", "x.wma", "x.wv"]
+    assert [file.name for file in report.files] == ["a.wav", "d.wav", "deep/b.wav", "linked/c.wav"]
+    told = ["back", "deep/FILM.MP4", "gone.wav", "pipe.wav", "talk.m4a", "x.aac", "x.amr", "x.webm", "x.wma", "x.wv"]
     assert list(report.failed) == told
     for name in ("talk.m4a", "deep/FILM.MP4", "x.amr"):
         assert "not audio that libsndfile or FFmpeg reads, or is damaged" in report.failed[name]
-    assert "name that folder itself" in report.failed["linked"]
+    assert "it lies in; remove the link" in report.failed["back"]
     assert "no such file" in report.failed["gone.wav"]
     assert "is no regular file" in report.failed["pipe.wav"]
 

@@ -81,7 +81,7 @@ def test_what_cannot_be_scored_is_listed_and_left_out(folders: Folders) -> None:
     assert "1 samples that are NaN or infinite" in why["nan"]
     assert "cut" in why
     assert "the reference lasts 0.600 s, the estimate 0.375 s" in why["short"]
-    assert why["stereo"] == "the clean file has 2 channels, the enhanced one 1"
+    assert why["stereo"] == "channels: 2 in the clean file, 1 in the enhanced one"
     assert "enhanced si_sdr: is inf" in why["same"]
     assert set(frame["file"]) - set(why) == {"part1/3"}
     summary = summarise(frame).set_index("metric")

@@ -89,7 +89,7 @@ def test_a_conditional_model_is_known_by_its_features(saved: Callable[[Any], Pat
         (12, {"use_lags": False}, "use_lags=False"),
         (12, {"use_features": True}, "nor can the published code build it"),
         (12, {"noise_observed": False}, "noise_observed=False"),
-        (1, {}, "1 channels and 1 features"),
+        (1, {}, "1 channel and 1 feature;"),
         (12, {"model": "other"}, "give conditional or unconditional"),
     ],
 )

@@ -289,7 +289,7 @@ def test_models_with_channels_lags_and_covariates_refine(energy):
     assert np.isfinite(found).all()
     changed = [{**e, "feat_dynamic_real": e["feat_dynamic_real"] + 5} for e in entries]
     assert not np.allclose(refined(predictor, base, changed, energy=energy)[0], found[0])
-    with pytest.raises(DataError, match="series 'a' has 1 channels, the model 2"):
+    with pytest.raises(DataError, match="channels: 1 in the base forecast of series 'a', 2 in the model"):
         refined(predictor, [replace_samples(base[0])], entries[:1])
 
 

@@ -82,8 +82,8 @@ def base_paths(base: BaseForecast, count: int, by_quantile: bool, channels: int 
     found = 1 if paths.ndim == 2 else paths.shape[2]
     if found != channels:
         raise DataError(
-            f"the base forecast of series {base.series.name!r} has {found} channels, the model {channels}; use a base "
-            "forecaster of as many"
+            f"channels: {found} in the base forecast of series {base.series.name!r}, {channels} in the model; use a "
+            "base forecaster of as many"
         )
     return paths.reshape(*paths.shape[:2], channels)
 
