@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tsdiff.sampling.shut import shut_shares
+from tsdiff.windows.habits import without_old_habits
 from tsdiff.windows.outages import without_last_zero, without_outages
 
 _RECENT_SEASONS, _RECENT = 28, 200
@@ -96,10 +97,11 @@ def within(
     and if all values are whole numbers, so are the samples, of which those that are not zero are at least 1, and more
     are zero than in the history only as far as rounding makes them so and Poisson's law of their mean has as many.
     Zeros before a series begins tell nothing, nor do those of a few outages that are over (a shop that was shut twice),
-    nor does what was before a last run of zeros, or of others, that by it would be a chance of one in a thousand. A
-    series that has ended in n zeros is not zero with the chance 1/(n + 1), that of the next value after n alike
-    (Laplace's rule of succession), at most; one that has ended in a single 0, which it never was near, goes on as
-    before, but for a few samples that stay zero for some steps.
+    nor does what was before a last run of zeros, or of others, that by it would be a chance of one in a thousand, nor
+    what was before a new habit of its time of the season (`without_old_habits`). A series that has ended in n zeros is
+    not zero with the chance 1/(n + 1), that of the next value after n alike (Laplace's rule of succession), at most;
+    one that has ended in a single 0, which it never was near, goes on as before, but for a few samples that stay zero
+    for some steps.
 
     A series is intermittent whose zeros come by chance, at no time of the season more than at others and not in runs,
     and whose mean stays. Then what is not zero is of the sizes that the history has, in the order of the samples,
@@ -123,6 +125,7 @@ def within(
         return np.maximum(samples, 0.0)
     season = seasons[0]
     present = without_outages(_present(history, season), season) if (history > 0).any() else history
+    present = without_old_habits(present, seasons)
     before = without_last_zero(present, season)
     seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), seasons, before)
     made = _as_seen(samples, seen, support.counts, told)
