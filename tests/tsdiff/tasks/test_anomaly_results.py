@@ -72,6 +72,13 @@ def test_results_have_the_ids_of_the_frame_that_was_scored(default: TSDiffPredic
     )
 
 
+def test_a_model_of_all_frequencies_adapts_itself_to_a_frame(default: TSDiffPredictor) -> None:
+    """It had to be adapted before, as for no other call that takes a frame."""
+    expected, found = (anomaly_scores(one, days("ab")) for one in (default, TSDiffPredictor.from_pretrained("default")))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one.score, other.score)
+
+
 def test_thresholds_are_of_all_scores_of_a_series_that_comes_in_parts() -> None:
     """Those of the last part alone were taken."""
     whole = list(np.arange(100.0))

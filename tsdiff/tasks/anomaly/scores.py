@@ -89,7 +89,7 @@ def anomaly_scores(
     """Score every step of each series.
 
     Args:
-        model: trained, or the predictor around it.
+        model: trained, or the predictor around it; one of all frequencies adapts itself to a frame's.
         data: a GluonTS entry, a dataset of them, or a long frame.
         settings: how steps are scored: by forecasts of them (`ForecastScoring`, which needs a model with anchors), or
             by the likelihood of windows (`LikelihoodSettings`; "ode" tells of windows, and places an anomaly only as
@@ -121,6 +121,8 @@ def anomaly_scores(
     if isinstance(data, pd.DataFrame):
         series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
+        if model.config.awaits_freq:
+            model = model.adapted(series.freq, model.config.prediction_length)
         origin = series.origin
         tell_changes_in_scored(origin, series, settings.last if isinstance(settings, ForecastScoring) else None)
         entries, dated = series, {"stamp": series.stamp, "zone": origin.zone, "labels": origin.labels}
