@@ -67,7 +67,7 @@ def _of_named_months(values: pd.Series, found: pd.DataFrame, name: str) -> pd.Da
     if short.any() and not _are_years(month[short], found["number"][short].astype(int)):
         raise DataError(
             f"column {name!r}: {values[short].iloc[0]!r} may be a day without a year, or a month; convert it first: "
-            f"days with pd.to_datetime(df[{name!r}] + ' 2024'), the year being yours, months by writing years of four digits"
+            f"days with pd.to_datetime(df[{name!r}] + ' 2024'), the year being yours, months by years of four digits"
         )
     return _months(found["number"], month)
 
