@@ -292,7 +292,9 @@ def tall(ids: tuple[str, str], header: str = "item_id") -> str:
     return "\n".join([f"{header},timestamp,target", *rows])
 
 
-@pytest.mark.parametrize("ids", [("DE", "NA"), ("None", "some"), ("007", "010"), ("7", "07"), ("1.1", "1.10")])
+@pytest.mark.parametrize(
+    "ids", [("DE", "NA"), ("None", "some"), ("007", "010"), ("7", "07"), ("1.1", "1.10"), ("7", "NA"), ("NA", "null")]
+)
 def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
     path = written(tmp_path / "a.csv", tall(ids))
     assert {entry["item_id"] for entry in load_dataset(path)} == set(ids)
@@ -300,7 +302,7 @@ def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> No
     assert set(made["item_id"]) == set(ids)
 
 
-@pytest.mark.parametrize("ids", [("007", "010"), ("1.10", "2.20"), ("7", "07")])
+@pytest.mark.parametrize("ids", [("007", "010"), ("1.10", "2.20"), ("7", "07"), ("007", "NA")])
 def test_ids_of_a_column_that_is_named_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
     path = written(tmp_path / "a.csv", tall(ids, "shop"))
     assert {entry["item_id"] for entry in load_dataset(path, item_id="shop")} == set(ids)
@@ -319,6 +321,7 @@ def test_a_word_that_pandas_takes_for_missing_is_a_category(tmp_path: Path) -> N
     assert load_dataset(written(tmp_path / "a.csv", text), static=["kind"]).vocabulary == {"kind": ("EU", "NA")}
 
 
-def test_an_empty_id_is_still_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["a", "7", "NA"])
+def test_an_empty_id_is_still_missing(tmp_path: Path, other: str) -> None:
     with pytest.raises(DataError, match="column 'item_id' has 12 missing item ids, the first in row 12"):
-        load_dataset(written(tmp_path / "a.csv", tall(("a", ""))))
+        load_dataset(written(tmp_path / "a.csv", tall((other, ""))))
