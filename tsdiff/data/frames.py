@@ -298,8 +298,8 @@ def _entry(
     full = np.full((part.values.shape[1], int(positions[-1]) + 1), np.nan)
     full[:, positions] = part.values.T
     gaps = full.shape[1] - len(positions)
-    notes = [_gaps_of(part, gaps, freq)] if gaps else []
     values, features = full[:targets], full[targets:]
+    notes = [_gaps_of(part, gaps, freq, not (part.values[:, :targets] <= 0).any())] if gaps else []
     if len(features):
         observed = np.flatnonzero(np.isfinite(values).any(axis=0))
         values = values[:, : int(observed[-1]) + 1 if observed.size else 0]
@@ -312,8 +312,14 @@ def _entry(
     return series.as_entry(), notes + notes_of(series)
 
 
-def _gaps_of(part: Part, gaps: int, freq: str) -> str:
-    """A note of how many steps of a series are missing, and of the frequency that it has if most are."""
+def _gaps_of(part: Part, gaps: int, freq: str, positive: bool) -> str:
+    """A note of how many steps of a series are missing, and, if most are, of the frequency that it has, or else of
+    zeros that may be meant if all that it holds is `positive`."""
     note = f"series {part.item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"
-    found = infer_freq(part.stamps) if gaps > len(part.stamps) else None
-    return note if found in (None, freq) else f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"
+    if gaps <= len(part.stamps):
+        return note
+    if (found := infer_freq(part.stamps)) not in (None, freq):
+        return f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"
+    return (
+        f"{note}, most of its steps; where no row means 0, as of what is not sold, add rows of 0" if positive else note
+    )
