@@ -45,6 +45,9 @@ from tsdiff.data.timestamps import (
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather", ".arrow")
 
+_FEW_ADJACENT = 0.1
+"""Share of rows a step apart below which a series with many gaps may be of another frequency."""
+
 
 def load_table(path: str | os.PathLike[str], item_id: str | None = None) -> pd.DataFrame:
     """Read a table from a .csv, .tsv (also .gz), .parquet, .feather or .arrow (Arrow IPC, file or stream) file.
@@ -299,7 +302,10 @@ def _entry(
     full[:, positions] = part.values.T
     gaps = full.shape[1] - len(positions)
     values, features = full[:targets], full[targets:]
-    notes = [_gaps_of(part, gaps, freq, not (part.values[:, :targets] <= 0).any())] if gaps else []
+    notes = []
+    if gaps:
+        positive = not (part.values[:, :targets] <= 0).any()
+        notes.append(_gaps_of(part, gaps, freq, positive, float((np.diff(positions) == 1).mean())))
     if len(features):
         observed = np.flatnonzero(np.isfinite(values).any(axis=0))
         values = values[:, : int(observed[-1]) + 1 if observed.size else 0]
@@ -312,13 +318,13 @@ def _entry(
     return series.as_entry(), notes + notes_of(series)
 
 
-def _gaps_of(part: Part, gaps: int, freq: str, positive: bool) -> str:
-    """A note of how many steps of a series are missing, and, if most are, of the frequency that it has, or else of
-    zeros that may be meant if all that it holds is `positive`."""
+def _gaps_of(part: Part, gaps: int, freq: str, positive: bool, adjacent: float) -> str:
+    """A note of how many steps of a series are missing; and, if most are, of the frequency that it may have instead,
+    where few rows are `adjacent`, or of zeros that may be meant, where all its values are `positive`."""
     note = f"series {part.item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"
     if gaps <= len(part.stamps):
         return note
-    if (found := infer_freq(part.stamps)) not in (None, freq):
+    if adjacent < _FEW_ADJACENT and (found := infer_freq(part.stamps)) not in (None, freq):
         return f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"
     return (
         f"{note}, most of its steps; where no row means 0, as of what is not sold, add rows of 0" if positive else note
