@@ -202,6 +202,7 @@ def entries_of(dataset: Any) -> Iterator[Entry]:
             "split(dataset, …), and give training, or template.generate_instances(prediction_length).input"
         )
     if not isinstance(dataset, Iterable):
+        _refuse_frame(dataset)
         raise DataError(f"{dataset!r} is no GluonTS dataset: it cannot be iterated")
     return (_as_entry(place, entry, dataset) for place, entry in enumerate(dataset))
 
@@ -211,13 +212,17 @@ def named_entries(dataset: Any) -> Iterator[tuple[str, Entry]]:
     return ((str(entry.get("item_id", place)), entry) for place, entry in enumerate(entries_of(dataset)))
 
 
+def _refuse_frame(dataset: Any) -> None:
+    if remedy := towards_pandas(dataset):
+        raise DataError(f"a {kind_of(dataset)} is no GluonTS dataset and no pandas DataFrame; {remedy}")
+
+
 def _as_entry(place: int, entry: Any, dataset: Any) -> Entry:
     if isinstance(entry, dict):
         return entry
     if isinstance(entry, Mapping):
         return dict(entry)
-    if remedy := towards_pandas(dataset):
-        raise DataError(f"a {kind_of(dataset)} is no GluonTS dataset and no pandas DataFrame; {remedy}")
+    _refuse_frame(dataset)
     pair = "; of pairs of input and label give the inputs: test_data.input" if isinstance(entry, tuple) else ""
     raise DataError(
         f"item {place} of the dataset is a {type(entry).__name__}, not a GluonTS entry such as "

@@ -122,7 +122,7 @@ def anomaly_scores(
         series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
         if model.config.awaits_freq:
-            model = model.adapted(series.freq, model.config.prediction_length)
+            model = model.adapted(series.freq, min(ForecastScoring().steps, model.config.prediction_length))
         origin = series.origin
         tell_changes_in_scored(origin, series, settings.last if isinstance(settings, ForecastScoring) else None)
         entries, dated = series, {"stamp": series.stamp, "zone": origin.zone, "labels": origin.labels}
