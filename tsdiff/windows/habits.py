@@ -46,7 +46,7 @@ def _old(history: np.ndarray, season: int) -> np.ndarray:
     factorials = np.concatenate([[0.0], np.log(np.arange(1, len(grid) + 2)).cumsum()])
     # The product of (same + 1 + i) / (seen + 2 + i) over the seasons i of the habit.
     chance = factorials[same + since] - factorials[same] + factorials[seen + 1] - factorials[seen + 1 + since]
-    new = (since >= _FEWEST) & (season * np.exp(chance) <= _BY_CHANCE)
+    new = (changed >= 0) & (since >= _FEWEST) & (season * np.exp(chance) <= _BY_CHANCE)
     for place in np.flatnonzero(new):
         earlier = alike[: changed[place] + 1, place][known[: changed[place] + 1, place]]
         new[place] = since[place] > _LONGER * _longest(earlier)

@@ -32,13 +32,15 @@ def test_what_was_before_a_habit_is_missing(weeks: int, opened: bool) -> None:
         np.where(SUNDAY & (WEEK < 54), 0.0, SOLD),  # two are chance
         np.where(SUNDAY & (WEEK % 10 < 6), 0.0, SOLD),  # six of ten are closed, as they have been before
         *(np.where(DAYS[::-1] < last, 0.0, SOLD) for last in range(1, 30)),  # holidays
+        np.where(np.arange(24 * 3000) % 24 < 9, 0.0, 5.0),  # as they have always been, however long
         np.zeros(100),
         np.full(100, np.nan),
         np.zeros(0),
     ],
 )
 def test_other_zeros_are_values(history: np.ndarray) -> None:
-    assert without_old_habits(history, (7, 365)) is history
+    for seasons in ((7, 365), (24, 168)):
+        assert without_old_habits(history, seasons) is history
 
 
 def test_hours_of_sundays_are_times_of_the_week() -> None:
