@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -107,12 +108,17 @@ def _beyond(name: str) -> DataError:
     return DataError(f"column {name!r} holds times outside the years 1678 to 2261; leave those rows out")
 
 
-def looks_dated(values: pd.Series) -> bool:
-    """Whether a column holds dates: as such, or as texts that begin like one."""
+def looks_dated(values: pd.Series | pd.Index) -> bool:
+    """Whether a column or an index holds dates: as such, or as texts that begin like one."""
     if isinstance(values.dtype, pd.PeriodDtype | pd.DatetimeTZDtype) or values.dtype.kind == "M":
         return True
-    some = values.dropna().iloc[:_FEW]
-    return bool(len(some)) and all(isinstance(value, str) and _DATE.match(value) for value in some)
+    some = values.dropna()[:_FEW]
+    return bool(len(some)) and all(map(is_date, some))
+
+
+def is_date(value: object) -> bool:
+    """Whether a value is a date, or a text that begins like one."""
+    return isinstance(value, date | pd.Period) or (isinstance(value, str) and _DATE.match(value) is not None)
 
 
 def years(values: pd.Series) -> pd.Series | None:
