@@ -45,8 +45,9 @@ from tsdiff.data.timestamps import (
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather", ".arrow")
 
-_FEW_ADJACENT = 0.1
-"""Share of rows a step apart below which a series with many gaps may be of another frequency."""
+_FEW_ADJACENT, _FEWEST_TELLING = 0.1, 3
+"""Share of rows a step apart below which a series with many gaps may be of another frequency, and how many rows tell
+of their times."""
 
 
 def load_table(path: str | os.PathLike[str], item_id: str | None = None) -> pd.DataFrame:
@@ -322,7 +323,7 @@ def _gaps_of(part: Part, gaps: int, freq: str, positive: bool, adjacent: float) 
     """A note of how many steps of a series are missing; and, if most are, of the frequency that it may have instead,
     where few rows are `adjacent`, or of zeros that may be meant, where all its values are `positive`."""
     note = f"series {part.item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"
-    if gaps <= len(part.stamps):
+    if gaps <= len(part.stamps) or len(part.stamps) < _FEWEST_TELLING:
         return note
     if adjacent < _FEW_ADJACENT and (found := infer_freq(part.stamps)) not in (None, freq):
         return f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"

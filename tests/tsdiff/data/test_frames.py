@@ -340,6 +340,7 @@ def test_rows_that_may_stand_for_no_sale_are_told():
     told = "most of its steps; where no row means 0, as of what is not sold, add rows of 0"
     (note,) = series_from_frame(sold, freq="D").notes
     assert note.endswith(told)
+    assert series_from_frame(sold.iloc[[0, -1]], freq="D").notes[0].endswith("gaps filled as missing")
     for least in (0.0, -1.0):
         (note,) = series_from_frame(sold.assign(target=sold["target"].where(sold.index > 3, least)), freq="D").notes
         assert note.endswith("gaps filled as missing")
