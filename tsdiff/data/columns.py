@@ -67,9 +67,13 @@ def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
 def holds_numbers(column: pd.Series) -> bool:
     """Whether a column is of numbers, be it as decimal.Decimal, which databases give."""
     kinds = pd.api.types
-    return kinds.is_numeric_dtype(column.dtype) or (
-        kinds.is_object_dtype(column.dtype) and kinds.infer_dtype(column, skipna=True) == "decimal"
-    )
+    decimal = kinds.is_object_dtype(column.dtype) and kinds.infer_dtype(column, skipna=True) == "decimal"
+    return _numeric(column) or decimal
+
+
+def _numeric(column: pd.Series) -> bool:
+    """Whether the dtype is of numbers, bool among them, which pandas does not say of Arrow's."""
+    return pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "b"
 
 
 def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]) -> str | None:
@@ -176,7 +180,7 @@ def numbers_of(column: pd.Series, name: str) -> np.ndarray:
                 f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers"
             )
         column = numeric
-    if not kinds.is_numeric_dtype(column.dtype) or kinds.is_complex_dtype(column.dtype):
+    if not _numeric(column) or kinds.is_complex_dtype(column.dtype):
         raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
