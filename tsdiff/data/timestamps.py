@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
+from tsdiff.data.frequency import base_freq, common_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
 from tsdiff.data.year_parts import PART_OF_YEAR, first_days
 
@@ -239,10 +239,12 @@ def grid_positions(
         told, usual = f"frequency {freq!r}", freq
         if odd(freq):  # irregular times seem to have such a one
             told, usual = "any usual frequency", usual_freq(pd.Series(stamps).diff().median())
+        finer = common_freq(stamps)
+        given = "the frequency it has" if finer in (None, freq) else f"freq={finer!r}, whose grid all of them are on"
         raise DataError(
             f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of {told} that"
             f" starts at {zone.told(stamps[0])}; resample the series, for example with"
-            f" {resampled(resampled_freq(usual))}, or give the frequency it has"
+            f" {resampled(resampled_freq(usual))}, or give {given}"
         )
     positions = steps // multiple(freq)
     length = int(positions[-1]) + 1

@@ -161,6 +161,24 @@ def test_periods_of_four_weeks_are_no_months():
     assert len(series_from_frame(frame, target="y", freq="28D")[0]["target"]) == 40
 
 
+@pytest.mark.parametrize(
+    ("times", "freq"),
+    [
+        (pd.date_range("2024-01-01", periods=60)[np.isin(np.arange(60) % 7, [0, 2, 4])], "D"),
+        (pd.date_range("2024-01-01", periods=60, freq="5min").delete([*range(1, 40, 2), *range(41, 60, 3)]), "5min"),
+    ],
+    ids=["Monday, Wednesday, Friday", "every 10 or 5 minutes"],
+)
+def test_times_off_the_grid_of_their_usual_step_are_told_one_that_holds_them(times, freq):
+    frame = pd.DataFrame({"timestamp": times, "target": 1.0})
+    with pytest.raises(DataError, match=f"or give freq='{freq}', whose grid all of them are on"):
+        series_from_frame(frame)
+    assert series_from_frame(frame, freq=freq).freq == freq
+    jittered = frame.assign(timestamp=times + pd.to_timedelta(np.arange(len(times)) * 7 % 11, "s"))
+    with pytest.raises(DataError, match="or give the frequency it has"):
+        series_from_frame(jittered)
+
+
 def test_series_that_differ_in_frequency_are_refused():
     frame = pd.concat([long_frame({"a": 20}), long_frame({"b": 20}, freq="D")])
     with pytest.raises(DataError, match=r"'a' looks like 'h', 'b' like 'D'"):
