@@ -11,7 +11,8 @@ _FEWEST, _LONGER = 3, 2
 _BY_CHANCE = 0.01
 """Times of a season that would have one by chance, at most."""
 _MOST_SHUT = 0.5
-"""The share of the other times that ended in a zero up to which zeros are a habit of some: beyond, all is shut."""
+"""The share of the other times, of those mostly not zero, that ended in a zero up to which zeros are a habit of some:
+beyond, all is shut."""
 
 
 def without_old_habits(history: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
@@ -50,7 +51,7 @@ def _old(history: np.ndarray, season: int) -> np.ndarray:
     for place in np.flatnonzero(new):
         earlier = alike[: changed[place] + 1, place][known[: changed[place] + 1, place]]
         new[place] = since[place] > _LONGER * _longest(earlier)
-    others = ends_in_zero[~new]
+    others = ends_in_zero[~new & (2 * zero.sum(axis=0) < known.sum(axis=0))]
     if not others.size or others.mean() > _MOST_SHUT:
         new &= ~ends_in_zero
     return (before & new).ravel()[-len(history) :]

@@ -43,13 +43,17 @@ def test_other_zeros_are_values(history: np.ndarray) -> None:
         assert without_old_habits(history, seasons) is history
 
 
-def test_hours_of_sundays_are_times_of_the_week() -> None:
+@pytest.mark.parametrize("opened", [True, False])
+def test_hours_of_sundays_are_times_of_the_week(opened: bool) -> None:
     hours = np.arange(168 * 40)
     by_day, sunday = (hours % 24 >= 8) & (hours % 24 < 20), hours % 168 >= 144
     old = by_day & sunday & (hours < 168 * 35)
-    history = np.where(by_day & ~old, 10.0 + hours % 7, 0.0)
+    shut = old if opened else by_day & sunday & ~old
+    history = np.where(by_day & ~shut, 10.0 + hours % 7, 0.0)
     assert np.array_equal(np.isnan(without_old_habits(history, (24, 168))), old)
     assert without_old_habits(history, (24, 0)) is history
+    history[-24 * 9 :] = 0.0  # holidays
+    assert not np.isnan(without_old_habits(history, (24, 168))).any()
 
 
 @pytest.mark.parametrize("season", [1, 7, 24, 168])
