@@ -51,7 +51,7 @@ def entries(freq: str) -> list[dict[str, Any]]:
         (lambda p: list(p.impute(entries("15min"))), "15min"),
         (lambda p: p.log_likelihood(entries("M")), "M"),
         (lambda p: list(p.refine([], entries("h"))), "h"),
-        (lambda p: anomaly_scores(TSDiff(UNIVERSAL), daily()), "D"),
+        (lambda p: anomaly_scores(TSDiff(UNIVERSAL), entries("D")), "D"),
     ],
 )
 def test_a_model_of_all_frequencies_tells_the_call_that_adapts_it(any_frequency, call, freq):

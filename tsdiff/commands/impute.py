@@ -28,7 +28,7 @@ from tsdiff.evaluation.plots import spread
 from tsdiff.predictor import TSDiffPredictor
 from tsdiff.tasks.imputation.plots import MOST_PANELS, around_longest_gap, plot_imputations
 from tsdiff.tasks.suited import Suited, gaps_stay
-from tsdiff.windows.conditioning import bridge
+from tsdiff.windows.gaps import bridge
 
 _OF_SCORES = ("imputed.png", "metrics.md")
 """Files that tell how good an imputation is."""

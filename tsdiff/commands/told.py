@@ -8,7 +8,7 @@ from tsdiff.tasks.suited import Suited, changed, taken_for, totals, with_calenda
 
 _CHANGED = {
     "outliers": "with outliers, put back to what lies around them",
-    "excluded": "with a dent, a peak, an outage or a last 0, taken for missing",
+    "excluded": "with a dent, a peak, an outage, an old habit or a last 0, taken for missing",
     "rescaled": "whose unit changed, their earlier values converted",
 }
 """What was done to the history of series, by the name of it in `Suited`."""

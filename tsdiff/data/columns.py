@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, TypedDict
 
@@ -9,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.timestamps import looks_dated, years
+from tsdiff.data.timestamps import is_date, looks_dated, years
 
 ITEM_NAMES = ("item_id", "unique_id")
 TARGET_NAMES = ("target", "y")
 TIMESTAMP_NAMES = ("timestamp", "time", "datetime", "date", "ds")
+_SHOWN = 20
+"""Names of columns that a message tells."""
 _YEAR, _WITHIN_A_YEAR = "year", ("quarter", "month", "week", "day")
 
 
@@ -64,9 +67,13 @@ def sole_numbers(frame: pd.DataFrame, columns: Sequence[str]) -> str | None:
 def holds_numbers(column: pd.Series) -> bool:
     """Whether a column is of numbers, be it as decimal.Decimal, which databases give."""
     kinds = pd.api.types
-    return kinds.is_numeric_dtype(column.dtype) or (
-        kinds.is_object_dtype(column.dtype) and kinds.infer_dtype(column, skipna=True) == "decimal"
-    )
+    decimal = kinds.is_object_dtype(column.dtype) and kinds.infer_dtype(column, skipna=True) == "decimal"
+    return _numeric(column) or decimal
+
+
+def _numeric(column: pd.Series) -> bool:
+    """Whether the dtype is of numbers, bool among them, which pandas does not say of Arrow's."""
+    return pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "b"
 
 
 def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]) -> str | None:
@@ -133,8 +140,26 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def listed(frame: pd.DataFrame) -> str:
-    """The columns' names, for messages."""
-    return ", ".join(repr(name) for name in frame.columns) or "no columns"
+    """The columns' names, or the first of them, for messages."""
+    more = f", … {len(frame.columns) - _SHOWN} more" if len(frame.columns) > _SHOWN else ""
+    return (", ".join(repr(name) for name in frame.columns[:_SHOWN]) or "no columns") + more
+
+
+def _turned(frame: pd.DataFrame) -> str | None:
+    """How a table becomes one with a row for each value, if most of its columns are times; None of others."""
+    for called, as_years, holds in (("timestamp", "", is_date), (_YEAR, f".astype({{{_YEAR!r}: int}})", _is_year)):
+        times = [name for name in frame.columns if holds(name)]
+        if len(times) > max(len(frame.columns) / 2, 1):
+            others: list[Any] = [name for name in frame.columns if not holds(name)]
+            whole = "df" if others else "df.reset_index()"
+            others = others or [frame.index.name or "index"]
+            melted = f"{whole}.melt({others!r}, var_name={called!r}, value_name='target'){as_years}"
+            return f"its columns are times ({times[0]!r}, …), and its rows series: turn it in pandas, {melted}"
+    return None
+
+
+def _is_year(name: object) -> bool:
+    return re.fullmatch(r"(1[6-9]|2[0-2])\d\d", str(name)) is not None
 
 
 def numbers_of(column: pd.Series, name: str) -> np.ndarray:
@@ -155,7 +180,7 @@ def numbers_of(column: pd.Series, name: str) -> np.ndarray:
                 f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers"
             )
         column = numeric
-    if not kinds.is_numeric_dtype(column.dtype) or kinds.is_complex_dtype(column.dtype):
+    if not _numeric(column) or kinds.is_complex_dtype(column.dtype):
         raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -177,7 +202,7 @@ def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str
     if timestamp is None:
         lower = {str(name).lower(): name for name in reversed(frame.columns.tolist())}
         timestamp = next((lower[name] for name in TIMESTAMP_NAMES if name in lower), None)
-        if timestamp is None and isinstance(frame.index, (pd.DatetimeIndex, pd.PeriodIndex)):
+        if timestamp is None and looks_dated(frame.index):
             return frame.index.to_series(), str(frame.index.name or "index")
         if timestamp is None:
             names = frame.columns.tolist()
@@ -186,10 +211,9 @@ def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str
         if timestamp is None and _YEAR in lower and not any(name in lower for name in _WITHIN_A_YEAR):
             timestamp = lower[_YEAR]
         if timestamp is None:
-            raise DataError(
-                f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes;"
-                f" name the column with timestamp; the table has {listed(frame)}"
-            )
+            usual = f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes"
+            remedy = _turned(frame) or f"name the column with timestamp; the table has {listed(frame)}"
+            raise DataError(f"{usual}; {remedy}")
     elif timestamp not in frame.columns and frame.index.name == timestamp:
         return frame.index.to_series(), timestamp
     column = column_of(frame, timestamp)

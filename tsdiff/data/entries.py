@@ -163,6 +163,16 @@ def target_of(entry: Mapping[str, Any], name: str) -> np.ndarray:
     return np.asarray(clean_target(_target_of(entry, name), name)[0], dtype=np.float64)
 
 
+def kind_of(value: Any) -> str:
+    """The name of a value's class, with its package, for messages."""
+    return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}".removeprefix("builtins.")
+
+
+def towards_pandas(value: Any) -> str | None:
+    """What to do with another package's frame, or with a series, for messages; None of what is neither."""
+    return next((f"give its .{name}()" for name in ("to_pandas", "to_frame", "collect") if hasattr(value, name)), None)
+
+
 def entries_of(dataset: Any) -> Iterator[Entry]:
     """The entries of a GluonTS dataset, after a look whether it is one.
 
@@ -192,8 +202,9 @@ def entries_of(dataset: Any) -> Iterator[Entry]:
             "split(dataset, …), and give training, or template.generate_instances(prediction_length).input"
         )
     if not isinstance(dataset, Iterable):
+        _refuse_frame(dataset)
         raise DataError(f"{dataset!r} is no GluonTS dataset: it cannot be iterated")
-    return (_as_entry(place, entry) for place, entry in enumerate(dataset))
+    return (_as_entry(place, entry, dataset) for place, entry in enumerate(dataset))
 
 
 def named_entries(dataset: Any) -> Iterator[tuple[str, Entry]]:
@@ -201,11 +212,17 @@ def named_entries(dataset: Any) -> Iterator[tuple[str, Entry]]:
     return ((str(entry.get("item_id", place)), entry) for place, entry in enumerate(entries_of(dataset)))
 
 
-def _as_entry(place: int, entry: Any) -> Entry:
+def _refuse_frame(dataset: Any) -> None:
+    if remedy := towards_pandas(dataset):
+        raise DataError(f"a {kind_of(dataset)} is no GluonTS dataset and no pandas DataFrame; {remedy}")
+
+
+def _as_entry(place: int, entry: Any, dataset: Any) -> Entry:
     if isinstance(entry, dict):
         return entry
     if isinstance(entry, Mapping):
         return dict(entry)
+    _refuse_frame(dataset)
     pair = "; of pairs of input and label give the inputs: test_data.input" if isinstance(entry, tuple) else ""
     raise DataError(
         f"item {place} of the dataset is a {type(entry).__name__}, not a GluonTS entry such as "

@@ -45,6 +45,10 @@ from tsdiff.data.timestamps import (
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather", ".arrow")
 
+_FEW_ADJACENT, _FEWEST_TELLING = 0.1, 3
+"""Share of rows a step apart below which a series with many gaps may be of another frequency, and how many rows tell
+of their times."""
+
 
 def load_table(path: str | os.PathLike[str], item_id: str | None = None) -> pd.DataFrame:
     """Read a table from a .csv, .tsv (also .gz), .parquet, .feather or .arrow (Arrow IPC, file or stream) file.
@@ -298,8 +302,11 @@ def _entry(
     full = np.full((part.values.shape[1], int(positions[-1]) + 1), np.nan)
     full[:, positions] = part.values.T
     gaps = full.shape[1] - len(positions)
-    notes = [_gaps_of(part, gaps, freq)] if gaps else []
     values, features = full[:targets], full[targets:]
+    notes = []
+    if gaps:
+        positive = not (part.values[:, :targets] <= 0).any()
+        notes.append(_gaps_of(part, gaps, freq, positive, float((np.diff(positions) == 1).mean())))
     if len(features):
         observed = np.flatnonzero(np.isfinite(values).any(axis=0))
         values = values[:, : int(observed[-1]) + 1 if observed.size else 0]
@@ -312,8 +319,14 @@ def _entry(
     return series.as_entry(), notes + notes_of(series)
 
 
-def _gaps_of(part: Part, gaps: int, freq: str) -> str:
-    """A note of how many steps of a series are missing, and of the frequency that it has if most are."""
+def _gaps_of(part: Part, gaps: int, freq: str, positive: bool, adjacent: float) -> str:
+    """A note of how many steps of a series are missing; and, if most are, of the frequency that it may have instead,
+    where few rows are `adjacent`, or of zeros that may be meant, where all its values are `positive`."""
     note = f"series {part.item!r}: {counted(gaps, 'gap', 'gaps')} filled as missing"
-    found = infer_freq(part.stamps) if gaps > len(part.stamps) else None
-    return note if found in (None, freq) else f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"
+    if gaps <= len(part.stamps) or len(part.stamps) < _FEWEST_TELLING:
+        return note
+    if adjacent < _FEW_ADJACENT and (found := infer_freq(part.stamps)) not in (None, freq):
+        return f"{note}: its times look like {found!r}, not {freq!r}; is freq right?"
+    return (
+        f"{note}, most of its steps; where no row means 0, as of what is not sold, add rows of 0" if positive else note
+    )

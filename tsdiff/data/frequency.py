@@ -27,6 +27,7 @@ _SECOND = 10**9  # in the nanoseconds of a timestamp
 _TICKS = ("D", "h", "min", "s", "ms", "us", "ns")
 _DAY = pd.Timedelta(days=1)
 _EDGE = 6  # days at either end of a month of which one is a working day
+_MOST_BETWEEN = 8  # steps of a grid from one of some times to the next, usually, so that it may be theirs
 _USUAL = {
     "s": pd.Timedelta("1s"),
     "min": pd.Timedelta("1min"),
@@ -213,6 +214,17 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
     # A step of about a month that no calendar frequency explains would come out as "31D": no grid at all.
     on_grid = offset is not None and not (gaps % step).any()
     return normalise_freq(offset) if offset is not None and (on_grid or delta < pd.Timedelta(days=8)) else None
+
+
+def common_freq(stamps: pd.DatetimeIndex) -> str | None:
+    """The normalised frequency on whose grid sorted, distinct times all lie, as Mondays, Wednesdays and Fridays do on
+    that of days; None where the usual step from one to the next is many of its steps."""
+    gaps = np.diff(stamps.as_unit("ns").to_numpy().astype(np.int64))
+    step = int(np.gcd.reduce(gaps)) if len(gaps) else 0
+    if not step or np.median(gaps) > _MOST_BETWEEN * step:
+        return None
+    with quiet():
+        return normalise_freq(to_offset(pd.Timedelta(step, unit="ns")))  # type: ignore[call-overload]
 
 
 def odd(freq: str) -> bool:

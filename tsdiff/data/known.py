@@ -22,7 +22,7 @@ from tsdiff.data.columns import (
     told_apart,
 )
 from tsdiff.data.covariates import DYNAMIC, completed
-from tsdiff.data.entries import Entry, counted
+from tsdiff.data.entries import Entry, counted, kind_of, towards_pandas
 from tsdiff.data.frames import series_from_frame
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.layouts import looks_wide, with_levels
@@ -64,10 +64,8 @@ class Names:
                 f"target={self.target!r} is one of the covariates, too; leave it out of them, or name another target"
             )
         if not isinstance(df, pd.DataFrame):
-            made = [f"give its .{name}()" for name in ("to_pandas", "to_frame") if hasattr(df, name)]
             read = "GluonTS entries go to predict(dataset), a file is read by pandas.read_csv or tsdiff.data.load_table"
-            kind = f"{type(df).__module__.partition('.')[0]}.{type(df).__name__}".removeprefix("builtins.")
-            raise DataError(f"a {kind} is no pandas DataFrame; {(*made, read)[0]}")
+            raise DataError(f"a {kind_of(df)} is no pandas DataFrame; {towards_pandas(df) or read}")
         if df.empty:
             raise DataError("the frame has no rows; it needs one row for each value")
         channels = "several are channels, and tsdiff.data.load_dataset makes entries of them, for predict and train"
@@ -190,9 +188,8 @@ def future_columns(future_df: Any, names: Names) -> list[str]:
         DataError: no frame, or one without covariates.
     """
     if not isinstance(future_df, pd.DataFrame):
-        raise DataError(
-            f"future_df is a {type(future_df).__name__}; give a pandas DataFrame of ids, times and covariates"
-        )
+        remedy = towards_pandas(future_df) or "give a pandas DataFrame of ids, times and covariates"
+        raise DataError(f"future_df is a {kind_of(future_df)}; {remedy}")
     future_df = with_levels(future_df, names.id_column, names.timestamp_column)
     wanted = None if names.timestamp_column in (None, "index") else names.timestamp_column
     if wanted is not None and wanted not in future_df.columns and future_df.index.name != wanted:

@@ -14,16 +14,16 @@ _NO_WORD = re.compile(r"[\W\d_]*")
 def naming_columns(frame: pd.DataFrame, ids: Collection[str]) -> list[int]:
     """Places of columns that may have been written otherwise than pandas read them.
 
-    These are columns of words of which some were taken for missing, and ids that were taken for numbers.
+    These are columns of words of which some were taken for missing, and ids that were taken for numbers or missing.
     """
     return [place for place in range(frame.shape[1]) if _may_differ(frame.iloc[:, place], ids)]
 
 
 def _may_differ(column: pd.Series, ids: Collection[str]) -> bool:
-    present = column.dropna()
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return column.name in ids and len(present) == len(column)
-    return 0 < len(present) < len(column) and not _NO_WORD.fullmatch(str(present.iloc[0]))
+    present, numeric = column.dropna(), pd.api.types.is_numeric_dtype(column.dtype)
+    if column.name in ids:
+        return numeric or len(present) < len(column)
+    return not numeric and 0 < len(present) < len(column) and not _NO_WORD.fullmatch(str(present.iloc[0]))
 
 
 def as_written(frame: pd.DataFrame, places: Sequence[int], texts: pd.DataFrame) -> pd.DataFrame:
@@ -39,9 +39,9 @@ def as_written(frame: pd.DataFrame, places: Sequence[int], texts: pd.DataFrame) 
     for place, read in zip(places, texts, strict=True):
         name, column, different = frame.columns[place], frame.iloc[:, place], texts[read].cat.categories
         stripped = pd.Series(different.str.strip(), different)
+        written = texts[read].astype(object).map(stripped.where(stripped != ""))
         if not pd.api.types.is_numeric_dtype(column.dtype):
-            written = texts[read].astype(object).map(stripped.where(stripped != ""))
             made[name] = column.fillna(written)
         elif not stripped.isin(column.drop_duplicates().astype(str)).all():
-            made[name] = texts[read].astype(object).map(stripped)
+            made[name] = written
     return made

@@ -69,6 +69,21 @@ class SeriesSet(EntrySequence):
         last = max(shifted(entry["start"], np.shape(entry["target"])[-1] + steps - 1) for entry in self)
         to_timestamps([last])
 
+    def tell_missing_ends(self, steps: int) -> None:
+        """Tell of series that end in so many missing values or more, as rows that are still to come have: what follows
+        these is forecast."""
+        lines = []
+        for entry in self:
+            seen = np.isfinite(np.atleast_2d(entry["target"])).any(axis=0)
+            missing = int(seen[::-1].argmax())
+            if missing >= steps:
+                lines.append(
+                    f"series {entry['item_id']!r}: its last {missing} values are missing, and what follows them is "
+                    "forecast; leave out rows that are still to come"
+                )
+        for line in summarised(lines):
+            tell(line)
+
     def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
         """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where
         many are alike, a line for all of them.

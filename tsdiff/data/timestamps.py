@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
-from tsdiff.data.frequency import base_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
+from tsdiff.data.frequency import base_freq, common_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
 from tsdiff.data.origin import Zone, local_times
 from tsdiff.data.year_parts import PART_OF_YEAR, first_days
 
@@ -107,12 +108,17 @@ def _beyond(name: str) -> DataError:
     return DataError(f"column {name!r} holds times outside the years 1678 to 2261; leave those rows out")
 
 
-def looks_dated(values: pd.Series) -> bool:
-    """Whether a column holds dates: as such, or as texts that begin like one."""
+def looks_dated(values: pd.Series | pd.Index) -> bool:
+    """Whether a column or an index holds dates: as such, or as texts that begin like one."""
     if isinstance(values.dtype, pd.PeriodDtype | pd.DatetimeTZDtype) or values.dtype.kind == "M":
         return True
-    some = values.dropna().iloc[:_FEW]
-    return bool(len(some)) and all(isinstance(value, str) and _DATE.match(value) for value in some)
+    some = values.dropna()[:_FEW]
+    return bool(len(some)) and all(map(is_date, some))
+
+
+def is_date(value: object) -> bool:
+    """Whether a value is a date, or a text that begins like one."""
+    return isinstance(value, date | pd.Period) or (isinstance(value, str) and _DATE.match(value) is not None)
 
 
 def years(values: pd.Series) -> pd.Series | None:
@@ -233,10 +239,12 @@ def grid_positions(
         told, usual = f"frequency {freq!r}", freq
         if odd(freq):  # irregular times seem to have such a one
             told, usual = "any usual frequency", usual_freq(pd.Series(stamps).diff().median())
+        finer = common_freq(stamps)
+        given = "the frequency it has" if finer in (None, freq) else f"freq={finer!r}, whose grid all of them are on"
         raise DataError(
             f"series {item!r}: timestamp {zone.told(stamps[int(off.argmax())])} is not on the grid of {told} that"
             f" starts at {zone.told(stamps[0])}; resample the series, for example with"
-            f" {resampled(resampled_freq(usual))}, or give the frequency it has"
+            f" {resampled(resampled_freq(usual))}, or give {given}"
         )
     positions = steps // multiple(freq)
     length = int(positions[-1]) + 1

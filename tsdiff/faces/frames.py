@@ -125,6 +125,7 @@ class FrameCalls(JointCalls):
         names = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
         options = {"past_covariates": past_covariates, **names, "prediction_length": prediction_length, "freq": freq}
         job = self._job(df, future_df, {**options, **sampling})
+        job.series.tell_missing_ends(job.steps)
         tell_changes(job.series.origin, job.series, job.steps)
         made = job.predict(job.series, num_samples)
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
@@ -225,6 +226,7 @@ class FrameCalls(JointCalls):
         check_picture("x.png" if path is None else path, max_panels=max_panels, history=history)
         num_samples = options.pop("num_samples", 100)
         job = self._job(df, future_df, options)
+        job.series.tell_missing_ends(job.steps)
         tell_changes(job.series.origin, job.series, job.steps)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]

@@ -9,7 +9,9 @@ import numpy as np
 _SEASONS_SEEN = 28
 """Seasons that tell, at most."""
 _SHUT, _OPEN = 0.9, 0.5
-"""Shares of zeros at such a time, at least, and at all others together, at most."""
+"""Shares of zeros at such a time, at least, unless all are zero, and at all others together, at most."""
+_FEWEST = 3
+"""Zeros that tell where there is nothing else at such a time."""
 _BY_CHANCE = 0.05
 """Times that would be zero as often as they were by the share of the others, at most."""
 
@@ -36,7 +38,7 @@ def _by_season(recent: np.ndarray, season: int) -> np.ndarray:
     count, zeros = (np.bincount(phases[flag], minlength=season) for flag in (known, zero))
     shares, last = (zeros + zeros.sum() / max(count.sum(), 1)) / (count + 1), np.full(season, np.nan)
     last[phases[known]] = recent[known]
-    shut = (shares >= _SHUT) & (last == 0)
+    shut = ((shares >= _SHUT) | ((zeros == count) & (count >= _FEWEST))) & (last == 0)
     others = int(count[~shut].sum())
     share = zeros[~shut].sum() / others if others else 1.0
     shut &= (share <= _OPEN) & (season * share**count <= _BY_CHANCE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tsdiff.sampling.shut import shut_shares
+from tsdiff.windows.habits import without_old_habits
 from tsdiff.windows.outages import without_last_zero, without_outages
 
 _RECENT_SEASONS, _RECENT = 28, 200
@@ -96,9 +97,9 @@ def within(
       tenths of the positive ones stay, except at times of the season that are nearly always zero while others are not.
     - Samples of a series of whole numbers are whole, and at least 1 where they are not 0. More of them are 0 than in
       the history only where rounding makes them so, up to the share by Poisson's law of their mean.
-    - Three parts of a history tell nothing: zeros before the series begins, a few outages that are over (a shop that
-      was shut twice), and all that came before a last run of zeros, or of other values, so long that by it the run
-      would be a chance of one in a thousand.
+    - Four parts of a history tell nothing: zeros before the series begins, a few outages that are over (a shop that
+      was shut twice), what came before a new habit of its time of the season (`without_old_habits`), and all that came
+      before a last run of zeros, or of other values, so long that by it the run would be a chance of one in a thousand.
     - After n last zeros the next value is not 0 with a chance of at most 1/(n + 1) (Laplace's rule of succession). A
       series that ended in a single 0, which it was never near, goes on as before, but for a few samples that stay 0 for
       some steps.
@@ -123,6 +124,7 @@ def within(
         return np.maximum(samples, 0.0)
     season = seasons[0]
     present = without_outages(_present(history, season), season) if (history > 0).any() else history
+    present = without_old_habits(present, seasons)
     before = without_last_zero(present, season)
     seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), seasons, before)
     made = _as_seen(samples, seen, support.counts, told)

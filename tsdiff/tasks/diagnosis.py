@@ -30,7 +30,7 @@ def diagnose_model(
     windows: int = 8,
     progress: bool = False,
 ) -> Diagnosis:
-    """Measure a model's score on the last windows of series, missing values bridged by straight lines.
+    """Measure a model's score on the last windows of series, missing values filled as in training.
 
     A conditional model is told of each window what it is told when it forecasts; one with an anchor nothing.
 
@@ -54,7 +54,7 @@ def diagnose_model(
     places = _places(series, config.length, checked(Count, windows=windows))
     hidden = config.length if config.conditional and config.draws_whole else 0
     batch = Windows.of(places, config, model.statistics, hidden)
-    x0 = batch.bridged()
+    x0 = batch.bridged(config.gap_seasons)
     if not config.draws_whole:
         seen = batch.observed.clone()
         seen[:, config.context_length :] = 0

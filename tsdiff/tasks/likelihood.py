@@ -94,7 +94,7 @@ class WindowLikelihoods:
         log_likelihood: (windows,) nats, in the series' units; a lower bound with method "elbo".
         network_log_likelihood: (windows,) nats, in the network's units, where windows of any level compare.
         standard_error: (windows,) nats, of either, from probes or noise draws; 0 with an exact trace.
-        missing: (windows,) share of missing values, which were bridged by straight lines, and count as if they had been
+        missing: (windows,) share of missing values, which were filled as in training, and count as if they had been
             observed by "ode", while "elbo" leaves them out.
         steps: (windows, length) nats in the network's units that each step contributes, over its channels, NaN where it
             is missing; None with method "ode", which tells of the window only.
@@ -253,7 +253,7 @@ def _places(total: int, config: TSDiffConfig, settings: LikelihoodSettings, hidd
 def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings, hidden: int) -> np.ndarray:
     """log density in network units, its standard error, the log Jacobian to series units, and the steps' contributions:
     (windows, 3 + length); of the last `hidden` steps given the others, or of all for 0."""
-    x0, counted = windows.bridged(), windows.observed.cpu().double()
+    x0, counted = windows.bridged(model.config.gap_seasons), windows.observed.cpu().double()
     counted[:, : x0.shape[1] - hidden if hidden else 0] = 0
     t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
 

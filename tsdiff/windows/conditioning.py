@@ -25,7 +25,7 @@ from tsdiff.windows.anchors import seasons_of
 from tsdiff.windows.calendar import calendar_features
 from tsdiff.windows.changed import Changed
 from tsdiff.windows.config import WindowConfig
-from tsdiff.windows.gaps import bridge
+from tsdiff.windows.gaps import patch_gaps
 from tsdiff.windows.inputs import known_features, network_inputs
 from tsdiff.windows.scales import Statistics, default_scale, scaled, window_scale, without_level
 from tsdiff.windows.transforms import Transform
@@ -172,10 +172,10 @@ class Windows:
             inputs["known"] = known_features(values, observed, lagged)
         return replace(self, values=values, observed=observed, inputs=inputs)
 
-    def bridged(self) -> Tensor:
-        """`values` with straight lines over what is missing."""
+    def bridged(self, seasons: Sequence[int] = ()) -> Tensor:
+        """`values` with straight lines over what is missing, or the values of other seasons (`patch_gaps`)."""
         seen = torch.where(self.observed > 0, self.values, torch.nan)
-        return torch.from_numpy(bridge(seen.cpu().numpy())[0]).to(self.values)
+        return torch.from_numpy(patch_gaps(seen.cpu().numpy(), seasons)[0]).to(self.values)
 
     def to_series(self, values: np.ndarray) -> np.ndarray:
         """(…, rows, steps, channels, or network_channels) in the network's units → the series', float64."""

@@ -12,7 +12,7 @@ from annotated_types import Le
 from shared.checks import DISTINCT, Checked, Count, Natural, NonNegative, Positive, checked
 from shared.errors import ConfigError
 from shared.noise import Conditioned
-from tsdiff.data.frequency import base_freq, normalise_freq
+from tsdiff.data.frequency import base_freq, candidate_seasons, normalise_freq
 from tsdiff.windows.transforms import TransformSetting
 
 Scaling = Literal["mean", "standard", "last", "none", "anchor"]
@@ -144,6 +144,12 @@ class WindowConfig(Checked):
     def draws_whole(self) -> bool:
         """Whether the model also draws windows of which it is told nothing."""
         return not self.conditional or self.scaling == "anchor"
+
+    @property
+    def gap_seasons(self) -> tuple[int, ...]:
+        """Seasons, in steps, from which gaps of training windows are filled (`tsdiff.windows.gaps.patch_gaps`); none
+        where they are straight lines, as to models with an anchor or of all frequencies."""
+        return () if self.awaits_freq or self.scaling == "anchor" else candidate_seasons(self.freq)[:-1]
 
     @property
     def awaits_freq(self) -> bool:

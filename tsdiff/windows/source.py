@@ -12,7 +12,6 @@ import torch
 from shared.errors import DataError
 from shared.training.batches import Batch
 from tsdiff.data.entries import ROUNDING, Entry
-from tsdiff.data.frequency import candidate_seasons
 from tsdiff.data.store import SPOOL_ABOVE, SeriesStore
 from tsdiff.data.windows import HeldBack
 from tsdiff.windows.calendar import CalendarTable
@@ -101,7 +100,6 @@ class WindowSource:
         self.config, self.batch_size, self.missing = config, batch_size, missing
         self.horizon_weight = horizon_weight
         self.statistics = Statistics()
-        self._seasons = () if config.awaits_freq else candidate_seasons(config.freq)[:-1]
         self.store = entries if isinstance(entries, TrainingSeries) else training_series(entries, config)
         self._ends = self.store.lengths.copy()
         if held is not None:
@@ -124,7 +122,9 @@ class WindowSource:
         # What is hidden must not tell the scale either: it will not when the model forecasts.
         visible = windows if shown is None else np.where(shown > 0, windows, np.float32(np.nan))
         loc, scale = window_scale(visible, windows[..., : self.config.channels], self.config)
-        filled, observed = patch_gaps(scaled(windows, loc, scale, self.statistics, self.config), self._seasons)
+        filled, observed = patch_gaps(
+            scaled(windows, loc, scale, self.statistics, self.config), self.config.gap_seasons
+        )
         x0, mask = torch.from_numpy(filled), torch.from_numpy(observed)
         condition = self._inputs(places, scale)
         anchor = None
@@ -176,7 +176,9 @@ class WindowSource:
         most = max(_MOST_MEASURED // (self.config.length * self.config.network_channels), RANK)
         drawn, _ = self._draw(rng, min(count, most))
         loc, scale = window_scale(drawn, drawn[..., : self.config.channels], self.config)
-        filled, observed = patch_gaps(relative(drawn, loc, scale, self.statistics, self.config), self._seasons)
+        filled, observed = patch_gaps(
+            relative(drawn, loc, scale, self.statistics, self.config), self.config.gap_seasons
+        )
         # Windows that overflow say nothing of the others; training on one stops with its name.
         usable = (np.abs(filled) <= np.finfo(np.float32).max).all(axis=(1, 2))
         filled, seen = filled[usable], filled[usable][observed[usable] > 0]

@@ -218,7 +218,7 @@ def test_values_that_are_no_numbers_are_refused(values, words):
         series_from_frame(frame)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "Int64", "float32", "boolean", "str", "object"])
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "float32", "boolean", "bool[pyarrow]", "str", "object"])
 def test_every_kind_of_number_is_read(dtype):
     frame = long_frame({"a": 4})
     values = pd.Series([0, 1, 0, 1]).astype(dtype)

@@ -15,7 +15,7 @@ import pytest
 from shared.console.notes import Note
 from shared.errors import DataError
 from tests.tsdiff.data.test_frames import BERLIN, NAMES, both, frame
-from tsdiff.data import series_from_frame
+from tsdiff.data import load_dataset, series_from_frame
 from tsdiff.data.origin import Zone
 
 CHANGES = ["2024-03-28", "2024-10-24"]
@@ -139,6 +139,11 @@ def test_what_is_no_frame_yet_is_told_how_to_become_one(default, kind, call):
     other = given.set_index("when")["sold"] if kind == "pandas.Series" else pa.Table.from_pandas(given)
     with pytest.raises(DataError, match=rf"a {kind} is no pandas DataFrame; give its \.{call}\(\)"):
         default.predict_df(other, prediction_length=3)
+    for take in (load_dataset, lambda data: default.fine_tune(data, 0.1, prediction_length=3)):
+        with pytest.raises(DataError, match=rf"a {kind} is no GluonTS dataset and no pandas .*; give its \.{call}\(\)"):
+            take(other)
+    with pytest.raises(DataError, match=rf"future_df is a {kind}; give its \.{call}\(\)"):
+        default.predict_df(given, other, prediction_length=3)
 
 
 def test_times_by_the_halves_of_the_day_are_read_in_silence():

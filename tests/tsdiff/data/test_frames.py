@@ -331,3 +331,16 @@ def test_a_frequency_that_leaves_most_steps_empty_is_questioned(true, given, tol
     assert note.endswith("2 gaps filled as missing")
     worked = pd.DataFrame({"timestamp": pd.bdate_range("2024-01-01", periods=30), "target": np.arange(30.0)})
     assert series_from_frame(worked, freq="D").notes == ["series 'target': 10 gaps filled as missing"]
+
+
+def test_rows_that_may_stand_for_no_sale_are_told():
+    """A table of sales alone was forecast as if the days without one were unknown, without a word of zeros."""
+    days = pd.date_range("2024-01-01", periods=90)[np.random.default_rng(0).random(90) < 0.3]
+    sold = pd.DataFrame({"timestamp": days, "target": np.arange(1.0, len(days) + 1)})
+    told = "most of its steps; where no row means 0, as of what is not sold, add rows of 0"
+    (note,) = series_from_frame(sold, freq="D").notes
+    assert note.endswith(told)
+    assert series_from_frame(sold.iloc[[0, -1]], freq="D").notes[0].endswith("gaps filled as missing")
+    for least in (0.0, -1.0):
+        (note,) = series_from_frame(sold.assign(target=sold["target"].where(sold.index > 3, least)), freq="D").notes
+        assert note.endswith("gaps filled as missing")

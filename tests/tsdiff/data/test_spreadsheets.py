@@ -247,6 +247,33 @@ def test_times_that_are_numbers_are_told_a_call_that_reads_them(format) -> None:
     assert list(read) == list(days)
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%b-%y", "%Y", "dates", "years"])
+@pytest.mark.parametrize("named", ["column", "index", "no name"])
+def test_a_table_with_a_column_for_each_time_is_told_how_to_be_turned(form: str, named: str) -> None:
+    """As of page views or countries: the names of all columns were told, and to name that of the times."""
+    times = pd.date_range("2012-01-01", periods=12, freq={"%Y": "YS", "years": "YS", "%b-%y": "MS"}.get(form, "D"))
+    columns = {"dates": times, "years": times.year}.get(form, times.strftime(form))
+    df = pd.DataFrame([SOLD, 2 * SOLD], columns=columns, index=pd.Index(["x", "y"], name="shop"))
+    if named != "index":
+        df = df.reset_index() if named == "column" else df.rename_axis(None)
+    with pytest.raises(DataError, match=r"its columns are times .*, and its rows series") as caught:
+        load_dataset(df)
+    turned = eval(str(caught.value).rpartition("in pandas, ")[2], {"df": df})  # as its reader would
+    series = load_dataset(turned)
+    assert [entry["item_id"] for entry in series] == ["x", "y"]
+    assert series[0]["start"] == pd.Period(times[0], freq=series.freq)
+    np.testing.assert_array_equal(series[1]["target"], 2 * SOLD)
+
+
+@pytest.mark.parametrize("name", [None, "Datum"])
+def test_an_index_of_texts_or_date_objects_may_be_the_times(name: str | None) -> None:
+    for times in (DAYS.strftime("%Y-%m-%d"), DAYS.date):
+        frame = pd.DataFrame({"a": SOLD, "b": SOLD}, index=pd.Index(times, name=name))
+        series = load_dataset(frame)
+        assert (series.freq, series[0]["start"], len(series)) == ("D", pd.Period(DAYS[0], "D"), 2)
+        assert load_dataset(frame[["a"]].reset_index(names="when"))[0]["start"] == pd.Period(DAYS[0], "D")
+
+
 def test_two_columns_of_dates_have_to_be_told_apart() -> None:
     frame = pd.DataFrame({"ordered": DAYS, "sent": DAYS, "sold": SOLD})
     with pytest.raises(DataError, match=r"no column of timestamps.*name the column.*'ordered', 'sent', 'sold'"):
@@ -292,7 +319,9 @@ def tall(ids: tuple[str, str], header: str = "item_id") -> str:
     return "\n".join([f"{header},timestamp,target", *rows])
 
 
-@pytest.mark.parametrize("ids", [("DE", "NA"), ("None", "some"), ("007", "010"), ("7", "07"), ("1.1", "1.10")])
+@pytest.mark.parametrize(
+    "ids", [("DE", "NA"), ("None", "some"), ("007", "010"), ("7", "07"), ("1.1", "1.10"), ("7", "NA"), ("NA", "null")]
+)
 def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
     path = written(tmp_path / "a.csv", tall(ids))
     assert {entry["item_id"] for entry in load_dataset(path)} == set(ids)
@@ -300,7 +329,7 @@ def test_ids_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> No
     assert set(made["item_id"]) == set(ids)
 
 
-@pytest.mark.parametrize("ids", [("007", "010"), ("1.10", "2.20"), ("7", "07")])
+@pytest.mark.parametrize("ids", [("007", "010"), ("1.10", "2.20"), ("7", "07"), ("007", "NA")])
 def test_ids_of_a_column_that_is_named_are_as_they_are_written(tmp_path: Path, ids: tuple[str, str]) -> None:
     path = written(tmp_path / "a.csv", tall(ids, "shop"))
     assert {entry["item_id"] for entry in load_dataset(path, item_id="shop")} == set(ids)
@@ -319,6 +348,7 @@ def test_a_word_that_pandas_takes_for_missing_is_a_category(tmp_path: Path) -> N
     assert load_dataset(written(tmp_path / "a.csv", text), static=["kind"]).vocabulary == {"kind": ("EU", "NA")}
 
 
-def test_an_empty_id_is_still_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["a", "7", "NA"])
+def test_an_empty_id_is_still_missing(tmp_path: Path, other: str) -> None:
     with pytest.raises(DataError, match="column 'item_id' has 12 missing item ids, the first in row 12"):
-        load_dataset(written(tmp_path / "a.csv", tall(("a", ""))))
+        load_dataset(written(tmp_path / "a.csv", tall((other, ""))))

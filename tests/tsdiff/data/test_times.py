@@ -161,6 +161,24 @@ def test_periods_of_four_weeks_are_no_months():
     assert len(series_from_frame(frame, target="y", freq="28D")[0]["target"]) == 40
 
 
+@pytest.mark.parametrize(
+    ("times", "freq"),
+    [
+        (pd.date_range("2024-01-01", periods=60)[np.isin(np.arange(60) % 7, [0, 2, 4])], "D"),
+        (pd.date_range("2024-01-01", periods=60, freq="5min").delete([*range(1, 40, 2), *range(41, 60, 3)]), "5min"),
+    ],
+    ids=["Monday, Wednesday, Friday", "every 10 or 5 minutes"],
+)
+def test_times_off_the_grid_of_their_usual_step_are_told_one_that_holds_them(times, freq):
+    frame = pd.DataFrame({"timestamp": times, "target": 1.0})
+    with pytest.raises(DataError, match=f"or give freq='{freq}', whose grid all of them are on"):
+        series_from_frame(frame)
+    assert series_from_frame(frame, freq=freq).freq == freq
+    jittered = frame.assign(timestamp=times + pd.to_timedelta(np.arange(len(times)) * 7 % 11, "s"))
+    with pytest.raises(DataError, match="or give the frequency it has"):
+        series_from_frame(jittered)
+
+
 def test_series_that_differ_in_frequency_are_refused():
     frame = pd.concat([long_frame({"a": 20}), long_frame({"b": 20}, freq="D")])
     with pytest.raises(DataError, match=r"'a' looks like 'h', 'b' like 'D'"):
@@ -202,13 +220,38 @@ def test_weeks_of_iso_8601_are_dates():
         series_from_frame(odd)
 
 
-@pytest.mark.parametrize("form", ["{y}Q{q}", "{y}-q{q}", "{y} Q{q}", "{y}:Q{q}", "Q{q} {y}", "Q{q}-{y}"])
+@pytest.mark.parametrize(
+    "form", ["{y}Q{q}", "{y}-q{q}", "{y} Q{q}", "{y}:Q{q}", "Q{q} {y}", "Q{q}-{y}", "Q{q}-{s}", "Q{q}'{s}"]
+)
 def test_quarters_are_dates_however_they_are_written(form):
     days = pd.date_range("2019-10-01", periods=8, freq="QS")
-    texts = [form.format(y=day.year, q=day.quarter) for day in days]
+    texts = [form.format(y=day.year, s=f"{day:%y}", q=day.quarter) for day in days]
     series = series_from_frame(pd.DataFrame({"when": texts, "gdp": np.arange(8.0)}), target="gdp")
     assert (series.freq, series[0]["start"], series.stamp) == ("Q-DEC", pd.Period("2019Q4"), "start")
     np.testing.assert_array_equal(series[0]["target"], np.arange(8.0))
+
+
+@pytest.mark.parametrize("form", ["%b-%y", "%y-%b", "%b %y", "%b'%y", "%B/%y", "%b. %Y", "%Y%b", "%B, %Y"])
+def test_months_by_name_are_dates(form):
+    """As spreadsheets write them; days without a year are told apart."""
+    days = pd.date_range("1995-11-01", periods=80, freq="MS")
+    frame = pd.DataFrame({"when": days.strftime(form), "sold": np.arange(80.0)})
+    for texts in (frame["when"], frame["when"].str.upper()):
+        (entry,) = series_from_frame(frame.assign(when=texts))
+        assert entry["start"] == pd.Period("1995-11", "M")
+        np.testing.assert_array_equal(entry["target"], np.arange(80.0))
+
+
+@pytest.mark.parametrize("form", ["%b-%d", "%d-%b"])
+@pytest.mark.parametrize("freq", ["D", "W"])
+def test_days_without_a_year_are_told_what_to_do(form, freq):
+    days = pd.date_range("2012-01-01", periods=50, freq=freq).strftime(form)
+    frame = pd.DataFrame({"timestamp": days, "target": 1.0})
+    with pytest.raises(DataError, match=r"may be a day without a year, or a month; .* \+ ' 2024'\)"):
+        series_from_frame(frame)
+    assert len(pd.to_datetime(frame["timestamp"] + " 2012")) == 50
+    with pytest.raises(DataError, match="'Jan-12' may be"):
+        series_from_frame(pd.DataFrame({"timestamp": ["Jan-12"], "target": 1.0}), freq="M")
 
 
 @pytest.mark.parametrize("form", ["{y}M{m:02}", "{y}-M{m:02}", "{y}m{m}"])

@@ -47,6 +47,19 @@ def said(call: Any, *arguments: Any, **options: Any) -> list[str]:
     return [str(one.message) for one in told]
 
 
+def test_rows_that_are_still_to_come_are_told(default: TSDiffPredictor) -> None:
+    """What follows them was forecast without a word."""
+    given = long()
+    given.loc[(given["item_id"] == "b") & (given["timestamp"] > DAYS[-8]), "target"] = np.nan
+    line = "series 'b': its last 7 values are missing, and what follows them is forecast"
+    for call in (default.predict_df, default.plot):
+        assert [line in one for one in said(call, given, prediction_length=7)] == [True]
+    assert [line in one for one in said(default.predict_sums_df, given, {"all": ["a", "b"]}, prediction_length=7)] == [
+        True
+    ]
+    assert not said(default.predict_df, given, prediction_length=8)
+
+
 # --- frames ------------------------------------------------------------------------------------------------
 
 

@@ -177,6 +177,18 @@ def test_a_day_of_the_week_that_is_always_zero_is_so_however_wide_samples_are(na
         assert (sundays == 0).mean() < 0.7
 
 
+@pytest.mark.parametrize("weeks", [3, 4, 6, 12])
+def test_a_habit_of_a_month_goes_before_that_of_a_year(weeks: int):
+    """Most Sundays of a shop that had opened on some were zero, and few of one that had closed on as many."""
+    days, samples = np.arange(7 * (52 + weeks)), normal(40, 30)
+    sunday, late = days % 7 == 6, days >= 7 * 52
+    opened, closed = (np.where(sunday & zero, 0.0, SOLD[days % 200] + 10) for zero in (~late, late))
+    assert (within(samples, opened, (7,)) == 0).mean() < 0.01
+    made = within(samples, closed, (7,))
+    np.testing.assert_allclose((made[:, [6, 13]] == 0).mean(axis=0), weeks / (weeks + 1), atol=0.03)
+    assert (np.delete(made, [6, 13], axis=1) == 0).mean() < 0.01
+
+
 @pytest.mark.parametrize("weeks", [5, 12])
 def test_sundays_of_hours_are_those_of_weeks(weeks):
     """Of a day's hours a seventh was zero, so that all days were as often; of the next one none may be a Sunday."""

@@ -72,6 +72,23 @@ def test_results_have_the_ids_of_the_frame_that_was_scored(default: TSDiffPredic
     )
 
 
+def test_a_model_of_all_frequencies_adapts_itself_to_a_frame(default: TSDiffPredictor) -> None:
+    """It had to be adapted before, as for no other call that takes a frame."""
+    expected, found = (anomaly_scores(one, days("ab")) for one in (default, TSDiffPredictor.from_pretrained("default")))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one.score, other.score)
+
+
+def test_a_frame_may_have_a_column_for_each_series(default: TSDiffPredictor) -> None:
+    """It was asked for its column "target", where other calls take it."""
+    long = days("ab")
+    wide = long.pivot(index="timestamp", columns="item_id", values="target")
+    for given in (wide, wide.reset_index()):
+        for one, other in zip(anomaly_scores(default, long), anomaly_scores(default, given), strict=True):
+            assert one.item_id == other.item_id
+            np.testing.assert_array_equal(one.score, other.score)
+
+
 def test_thresholds_are_of_all_scores_of_a_series_that_comes_in_parts() -> None:
     """Those of the last part alone were taken."""
     whole = list(np.arange(100.0))

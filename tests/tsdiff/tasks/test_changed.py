@@ -79,7 +79,11 @@ def test_a_table_tells_in_how_many_series(default: TSDiffPredictor) -> None:
 def test_the_line_of_the_command_tells_and_of_clean_series_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = ["1 with outliers, put back", "1 with a dent, a peak, an outage or a last 0", "1 whose unit changed"]
+    told = [
+        "1 with outliers, put back",
+        "1 with a dent, a peak, an outage, an old habit or a last 0",
+        "1 whose unit changed",
+    ]
     for kinds in (DONE, ("clean",)):
         frame(*kinds).to_csv(tmp_path / "data.csv", index=False)
         options = {"model": "default", "freq": "M", "prediction_length": 12, "windows": 0, "samples": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,24 @@ def test_missing_values_are_bridged_and_counted_and_too_many_leave_a_window_out(
     # The scale leaves missing values out, so that only the shape is that of the bridged window.
     assert np.isfinite(gap.log_likelihood).all()
     assert whole.first.tolist() == gap.first.tolist()
+
+
+@pytest.mark.parametrize("method", ["ode", "elbo"])
+def test_gaps_go_on_as_the_series_does_in_other_seasons(method: str) -> None:
+    """As in training. A straight line over them cost what lay beside it most of its likelihood."""
+    model, _ = gaussian_model()
+    model.config = replace(model.config, freq="Q-DEC")
+    season = np.tile([10.0, 60.0, 30.0, 90.0], LENGTH // 4)
+    gappy = np.where(np.isin(np.arange(LENGTH), [13, 14]), np.nan, season)
+    whole, gap = (one(model, entry(values, start=pd.Period("2020Q1")), method=method) for values in (season, gappy))
+    if method == "ode":
+        np.testing.assert_allclose(gap.log_likelihood, whole.log_likelihood, atol=1e-3)
+    else:
+        assert gap.steps is not None
+        assert whole.steps is not None
+        seen = ~np.isnan(gappy)
+        np.testing.assert_allclose(gap.steps[:, seen], whole.steps[:, seen], atol=1e-3)
+        assert np.isnan(gap.steps[:, ~seen]).all()
 
 
 def test_infinities_are_missing_with_a_warning() -> None:

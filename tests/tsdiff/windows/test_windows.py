@@ -18,7 +18,8 @@ from tsdiff.data.frequency import quiet
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig
 from tsdiff.windows.calendar import calendar_features, calendar_width
-from tsdiff.windows.conditioning import bridge, cut
+from tsdiff.windows.conditioning import cut
+from tsdiff.windows.gaps import bridge
 from tsdiff.windows.scales import Statistics, context_scale
 from tsdiff.windows.series import suited_series
 from tsdiff.windows.source import WindowSource

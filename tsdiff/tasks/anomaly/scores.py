@@ -12,7 +12,7 @@ import pandas as pd
 from shared.checks import Count, checked
 from shared.console.notes import tell
 from shared.errors import ConfigError, DataError
-from tsdiff.data import Stamp, series_from_frame
+from tsdiff.data import Stamp, load_dataset
 from tsdiff.data.clocks import tell_changes_in_scored
 from tsdiff.data.columns import Columns
 from tsdiff.data.entries import Entry, Series, named_entries
@@ -89,13 +89,13 @@ def anomaly_scores(
     """Score every step of each series.
 
     Args:
-        model: trained, or the predictor around it.
-        data: a GluonTS entry, a dataset of them, or a long frame.
+        model: trained, or the predictor around it; one of all frequencies adapts itself to a frame's.
+        data: a GluonTS entry, a dataset of them, or a frame, long or wide.
         settings: how steps are scored: by forecasts of them (`ForecastScoring`, which needs a model with anchors), or
             by the likelihood of windows (`LikelihoodSettings`; "ode" tells of windows, and places an anomaly only as
             well as they overlap). None takes `ForecastScoring()` of models with anchors, as the bundled one, and of
             others `DEFAULT_SCORING`, with windows a prediction length apart.
-        columns: target, item_id, timestamp of a frame; found by their usual names when absent (`series_from_frame`).
+        columns: target, item_id, timestamp of a frame; found by their usual names when absent (`load_dataset`).
 
     Returns:
         One result a series, in order. Series of which no window could be scored are in it, with NaN for scores and a
@@ -119,8 +119,10 @@ def anomaly_scores(
     entries: Iterable[Entry]
     dated: dict[str, Any] = {}
     if isinstance(data, pd.DataFrame):
-        series = series_from_frame(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
+        series = load_dataset(data, freq=None if model.config.awaits_freq else model.config.freq, **columns)
         series.warn()
+        if model.config.awaits_freq:
+            model = model.adapted(series.freq, min(ForecastScoring().steps, model.config.prediction_length))
         origin = series.origin
         tell_changes_in_scored(origin, series, settings.last if isinstance(settings, ForecastScoring) else None)
         entries, dated = series, {"stamp": series.stamp, "zone": origin.zone, "labels": origin.labels}
