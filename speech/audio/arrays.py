@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.files.settings import number
 from speech.audio.coding import RATES
 
@@ -53,6 +53,11 @@ def whole_rate(rate: Any, name: str = "sample_rate") -> int:
 
 class AudioWarning(UserWarning):
     """Something in a recording had to be put right."""
+
+
+def told_left(left: int, frame: int) -> str:
+    """That so many bytes behind the last sample, of `frame` bytes with all channels, were left out, in words."""
+    return f"the end, {counted(left, 'byte')}, is no whole sample ({frame} bytes) and was left out"
 
 
 def told_replaced(replaced: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from shared.errors import ConfigError, DataError
+from speech.audio.arrays import told_left
 from speech.audio.chunks import CHUNKED, Lengths, Spliced, beyond_its_header, filled_up, lengths, unclosed
 from speech.audio.coding import RATES, AudioInfo, Endian, RawFormat
 from speech.audio.errors import NoSamplesError
@@ -257,7 +258,7 @@ def _not_whole(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
     """What is left of bare samples after the last whole one."""
     width = _WIDTHS.get(file.subtype, 0) * file.channels
     left = path.stat().st_size % width if width else 0
-    return (f"the last {left} bytes are no whole sample ({width} bytes) and were left out",) if left else ()
+    return (told_left(left, width),) if left else ()
 
 
 def _mp3(

@@ -21,7 +21,7 @@ from shared.console.levels import Meters
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, counted
 from shared.signals import HANGUP, ending
-from speech.audio.arrays import told_replaced
+from speech.audio.arrays import told_left, told_replaced
 from speech.audio.devices import Duplex, device_list, open_duplex
 from speech.audio.pcm import PCM, Source, wav_of
 from speech.commands.options import Stream as Options
@@ -272,7 +272,7 @@ def _tell_end(source: Source, given: PCM, stopping: Stopping) -> None:
     if source.like_wav:
         note("standard input began as a WAV does and was taken for raw PCM; without --rate its header is read")
     if source.left:
-        note(f"the last {source.left} bytes are no whole sample ({given.frame} bytes) and were left out")
+        note(told_left(source.left, given.frame))
     if source.missing and stopping.by is None:
         note(f"standard input ended {source.missing / given.frame / given.rate:.2f} s before its header's length")
     if source.replaced:

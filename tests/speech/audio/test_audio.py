@@ -104,7 +104,7 @@ def test_a_raw_file_needs_its_rate(tmp_path):
 def test_bytes_that_are_no_whole_sample_are_told(tmp_path, subtype, width, left):
     (tmp_path / "a.raw").write_bytes(bytes(100 * width + left))
     info = audio_info(tmp_path / "a.raw", RawFormat(8000, 2, subtype))
-    told = (f"the last {left} bytes are no whole sample ({width} bytes) and were left out",)
+    told = (f"the end, {left} byte{'s' * (left > 1)}, is no whole sample ({width} bytes) and was left out",)
     assert (info.samples, info.notes) == (100, told if left else ())
 
 

@@ -211,7 +211,7 @@ def test_samples_that_are_no_numbers_and_bytes_that_are_no_sample(model: Path, t
     assert found.shape == (1, 1000)
     assert np.isfinite(found).all()
     assert "10 samples not finite or beyond 1e+15, taken for 0" in said
-    assert "the last 3 bytes are no whole sample (4 bytes)" in said
+    assert "the end, 3 bytes, is no whole sample (4 bytes)" in said
     quiet = run(tmp_path, data, "--rate", 16000, "--coding", "f32le", "--model", model, "--quiet")
     assert quiet == (0, out, "")
 
