@@ -47,6 +47,7 @@ OFF = {
     "start_share": 0.0,
     "reduction": "mean",
     "scale": 1.0,
+    "optimizer": "adamw",
     "coupling": "independent",
     "temperature": 1.0,
     "anchor_share": 0.0,
