@@ -42,6 +42,10 @@ TESTS = {
         "tsdiff/experiment/test_experiment.py",
     ),
     "shared/samplers/mcmc.py": ("shared/samplers/test_mcmc.py",),
+    "shared/training/optimisers.py": (
+        "shared/training/test_optimisers.py",
+        "shared/training/test_optimisation.py",
+    ),
     "shared/training/memory.py": ("shared/training/test_memory.py",),
     "shared/training/monitoring.py": ("speech/training/test_speech_training.py",),
     "shared/objectives.py": ("shared/test_objectives.py", "speech/training/test_losses.py"),
