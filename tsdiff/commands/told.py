@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tsdiff.tasks.suited import Suited, changed, taken_for, totals, with_calendar_days, with_jumps
+from tsdiff.tasks.decisions import changed, taken_for, totals, with_calendar_days, with_jumps
+from tsdiff.tasks.suited import Suited
 
 _CHANGED = {
     "outliers": "with outliers, put back to what lies around them",

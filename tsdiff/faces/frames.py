@@ -23,7 +23,7 @@ from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.together import JointCalls
 from tsdiff.tasks.covariates import PAST, reach_of
-from tsdiff.tasks.suited import decided
+from tsdiff.tasks.decisions import decided
 
 if TYPE_CHECKING:
     from gluonts.model.forecast import SampleForecast

@@ -16,9 +16,10 @@ from tsdiff.data.known import Names, tell_unused
 from tsdiff.faces.frames import FrameCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.sampling.settings import Sampling
+from tsdiff.tasks.decisions import taken_for
 from tsdiff.tasks.imputation.filling import TABLE_LEVELS as IMPUTED_LEVELS
 from tsdiff.tasks.imputation.filling import Imputation
-from tsdiff.tasks.suited import Suited, taken_for
+from tsdiff.tasks.suited import Suited
 
 
 class GapCalls(FrameCalls):

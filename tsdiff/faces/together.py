@@ -21,7 +21,7 @@ from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.data.named import by_names
 from tsdiff.evaluation.metrics import TABLE_LEVELS, forecasts_to_frame
 from tsdiff.sampling.settings import Sampling
-from tsdiff.tasks.suited import decided
+from tsdiff.tasks.decisions import decided
 from tsdiff.windows.config import WindowConfig
 
 _LONGEST_SEASON = 400
