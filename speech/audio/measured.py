@@ -1,6 +1,6 @@
 """What a file tells of the level of its sound, which holds for no other sound: gains and measured loudness.
 
-Sources: EBU Tech 3285, version 2 (bext); ReplayGain 2.0; RFC 7845 (R128_TRACK_GAIN).
+Sources: EBU Tech 3285, version 2 (bext); iXML 3.0; ITU-R BS.2076 (axml); ReplayGain 2.0; RFC 7845 (R128_TRACK_GAIN).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ except ImportError:
 else:
     HAS_MUTAGEN = True
 
-MEASURED = {"bext", "id3", "ID3"}
+MEASURED = {"bext", "iXML", "axml", "id3", "ID3"}
 """Chunks that may hold such things, which `unmeasured` knows."""
 
 _OLD = re.compile(r"(TXXX:)?(replaygain_|r128_|mp3gain_)|(COMM:)?iTun(NORM|SMPB)|RVA2|RVAD|RGAD", re.IGNORECASE)
@@ -25,6 +25,11 @@ _OLD = re.compile(r"(TXXX:)?(replaygain_|r128_|mp3gain_)|(COMM:)?iTun(NORM|SMPB)
 _VERSION, _LOUDNESS = 346, 412
 _UNKNOWN = struct.pack("<5H", *[0x7FFF] * 5)
 """Integrated loudness, its range, true peak, momentary and short-term maximum, none of which is told."""
+_ELEMENT = re.compile(  # of XML: the same five of iXML, by themselves and as of bext, and all of ADM's; not empty ones
+    rb"<((?:BWF_)?(?:LOUDNESS_VALUE|LOUDNESS_RANGE|MAX_TRUE_PEAK_LEVEL|MAX_(?:MOMENTARY|SHORT_TERM)_LOUDNESS)"
+    rb"|(?:\w+:)?loudnessMetadata)\b[^>]*(?<!/)>(?!\s*</\1).*?</\1\s*>",
+    re.DOTALL,
+)
 
 
 def holds_for_old_sound(name: str) -> bool:
@@ -36,6 +41,9 @@ def unmeasured(name: str, content: bytes) -> tuple[bytes, set[str]]:
     """The content of a chunk without what was measured on its sound, and the names of that."""
     if name == "bext":
         return _bext(content)
+    if name in ("iXML", "axml"):
+        kept = _ELEMENT.sub(b"", content)
+        return kept, {f"loudness in {name}"} if kept != content else set()
     return _id3(content) if HAS_MUTAGEN and name in MEASURED else (content, set())
 
 

@@ -164,16 +164,17 @@ class MusicKeeper:
 
     Args:
         shares: of `MusicShare`.
+        sample_rate: Hz of the recording.
     """
 
-    def __init__(self, shares: Values):
+    def __init__(self, shares: Values, sample_rate: int):
         self._shares = shares
-        self._middles = (np.arange(len(shares)) * _EVERY + _WINDOW / 2) * _HOP
+        self._middles = (np.arange(len(shares)) * _EVERY + _WINDOW / 2) * _HOP * sample_rate / MODEL_RATE
         self._place = 0
 
     def mixed(self, enhanced: np.ndarray, recording: np.ndarray) -> np.ndarray:
-        """The next piece (channels, n), of both at 16 kHz."""
+        """The next piece (channels, n), of both."""
         places = np.arange(self._place, self._place + enhanced.shape[1])
         self._place += enhanced.shape[1]
         share = np.interp(places, self._middles, self._shares).astype(np.float32)
-        return enhanced + share * (recording - enhanced)
+        return (1 - share) * enhanced + share * recording

@@ -1,13 +1,19 @@
-"""Sound as bytes that come and go: bare PCM, or WAV read as it comes, whose header may not know the length."""
+"""Sound as bytes that come and go: bare PCM, or WAV read as it comes, whose header may not know the length.
+
+Sources: Microsoft and IBM, Multimedia Programming Interface 1.0; RFC 2361 (formats of WAV); ITU-T G.711 (A-law, µ-law).
+"""
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
+import soundfile
 
 from shared.errors import DataError
 from speech.audio.arrays import finite
@@ -15,11 +21,19 @@ from speech.audio.arrays import finite
 Read = Callable[[int], bytes]
 """The next bytes, at least one and at most so many; none at the end."""
 
-Coding = Literal["s16le", "s24le", "s32le", "f32le"]
+Coding = Literal["s16le", "s24le", "s32le", "f32le", "alaw", "mulaw"]
 
-_WIDTH: dict[Coding, int] = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
-_CODINGS: dict[tuple[int, int], Coding] = {(1, 16): "s16le", (1, 24): "s24le", (1, 32): "s32le", (3, 32): "f32le"}
+_CODINGS: dict[tuple[int, int], Coding] = {
+    (1, 16): "s16le",
+    (1, 24): "s24le",
+    (1, 32): "s32le",
+    (3, 32): "f32le",
+    (6, 8): "alaw",
+    (7, 8): "mulaw",
+}
 """By a WAV header's format and bits."""
+_FORMATS = {coding: format for format, coding in _CODINGS.items()}
+_LAWS = {"alaw": "ALAW", "mulaw": "ULAW"}
 
 _EXTENSIBLE = 0xFFFE
 _WITHOUT_LENGTH = 0x7FFFF000
@@ -56,40 +70,51 @@ class PCM:
     @property
     def frame(self) -> int:
         """Bytes of a sample of all channels."""
-        return _WIDTH[self.coding] * self.channels
+        return self.width * self.channels
+
+    @property
+    def width(self) -> int:
+        """Bytes of a sample."""
+        return _FORMATS[self.coding][1] // 8
 
     def decode(self, data: bytes) -> np.ndarray:
         """Whole frames as float32 (channels, samples), full scale ±1."""
         if self.coding == "f32le":
             flat = np.frombuffer(data, "<f4")
+        elif self.coding in _LAWS:
+            flat = _levels(self.coding)[np.frombuffer(data, np.uint8)]
         elif self.coding == "s24le":
             flat = np.zeros((len(data) // 3, 4), np.uint8)
             flat[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
             flat = flat.view("<i4")[:, 0] / np.float32(1 << 31)
         else:
-            bits = 8 * _WIDTH[self.coding]
-            flat = np.frombuffer(data, f"<i{bits // 8}") / np.float32(1 << (bits - 1))
+            flat = np.frombuffer(data, f"<i{self.width}") / np.float32(1 << (8 * self.width - 1))
         return np.ascontiguousarray(flat.reshape(-1, self.channels).T, np.float32)
 
     def encode(self, block: np.ndarray) -> bytes:
-        """Samples (channels, samples) as bytes; whole numbers are rounded, and clipped at full scale."""
+        """Samples (channels, samples) as bytes; they are rounded to what the coding has, and clipped at full scale."""
         flat = block.T.reshape(-1)
         if self.coding == "f32le":
             return flat.astype("<f4").tobytes()
-        full = 1 << (8 * _WIDTH[self.coding] - 1)
+        if self.coding in _LAWS:
+            levels = _levels(self.coding)
+            order = np.argsort(levels, kind="stable")
+            between = (levels[order[1:]] + levels[order[:-1]]) / 2
+            return order.astype(np.uint8)[np.searchsorted(between, flat, side="right")].tobytes()
+        full = 1 << (8 * self.width - 1)
         whole = np.clip(np.rint(flat.astype(np.float64) * full), -full, full - 1).astype("<i4")
         if self.coding == "s24le":
             return whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-        return whole.astype(f"<i{_WIDTH[self.coding]}").tobytes()
+        return whole.astype(f"<i{self.width}").tobytes()
 
     def header(self, size: int | None = None) -> bytes:
         """What goes before the samples; a WAV header of `size` bytes of them, or of a length that is not known."""
         if not self.wav:
             return b""
-        width = _WIDTH[self.coding]
-        kind = _EXTENSIBLE if self.extension else 3 if self.coding == "f32le" else 1
-        about = struct.pack("<HHIIHH", kind, self.channels, self.rate, self.rate * self.frame, self.frame, 8 * width)
-        about += self.extension
+        kind, bits = _FORMATS[self.coding]
+        kind = _EXTENSIBLE if self.extension else kind
+        about = struct.pack("<HHIIHH", kind, self.channels, self.rate, self.rate * self.frame, self.frame, bits)
+        about += self.extension or bytes(2 if self.coding in _LAWS else 0)  # no more is told of these
         known = size is not None and size < _WITHOUT_LENGTH
         of_data = size if known and size is not None else 0xFFFFFFFF
         of_all = 20 + len(about) + of_data + len(self.padding(of_data)) if known else 0xFFFFFFFF
@@ -99,6 +124,13 @@ class PCM:
     def padding(self, size: int) -> bytes:
         """What goes behind so many bytes of samples whose header knows their length: a WAV is in pairs of bytes."""
         return bytes(size % 2) if self.wav else b""
+
+
+@cache
+def _levels(coding: Coding) -> np.ndarray:
+    """What each of the 256 codes of a telephone coding stands for, as libsndfile reads them."""
+    codes = io.BytesIO(bytes(range(256)))
+    return soundfile.read(codes, samplerate=8000, channels=1, dtype="float32", format="RAW", subtype=_LAWS[coding])[0]
 
 
 def wav_of(read: Read) -> PCM:
@@ -159,8 +191,8 @@ def _format(chunk: bytes) -> PCM:
         kind = struct.unpack("<H", chunk[24:26])[0]
     if (kind, bits) not in _CODINGS:
         raise DataError(
-            f"the WAV on standard input holds format {kind} of {bits} bits; a stream takes 16, 24 or 32-bit PCM, or "
-            "32-bit floating point: convert it, or enhance the file (speech enhance)"
+            f"the WAV on standard input holds format {kind} of {bits} bits; a stream takes 16, 24 or 32-bit PCM, "
+            "32-bit floating point, A-law or µ-law: convert it, or enhance the file (speech enhance)"
         )
     if rate == 0 or channels == 0:
         raise DataError(f"the WAV header on standard input states {channels} channels at {rate} Hz; write it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from shared.console.command import claim_output, fail, prepare, show
 from shared.console.tables import rich_table
 from shared.devices import compute_device
 from shared.errors import ConfigError
+from speech.audio.coding import written_name
 from speech.commands.common import shared_speech
 from speech.commands.options import Evaluate
 from speech.metrics import chosen_metrics, evaluate, write_report
-from speech.metrics.evaluation import name_of
+from speech.metrics.evaluation import name_of, paired_files
 from speech.metrics.report import as_rows
 
 if TYPE_CHECKING:
@@ -34,10 +36,13 @@ def main(options: Evaluate) -> None:
     prepare(options.threads)
     if enhanced is None and noisy is not None:
         _refuse_inside(output, noisy, clean)
+        paired_files({"noisy": noisy} if clean is None else {"clean": clean, "noisy": noisy})  # before the work
     claim_output(output)
     report = None
     if enhanced is None and noisy is not None:
         enhanced = output / "enhanced"
+        if noisy.is_file():
+            enhanced /= written_name(Path(noisy.name))
         report = _enhance(noisy, enhanced, options, where)
     assert enhanced is not None
     made = None if report is None else [file.target for file in report.files]  # not those of an earlier run
@@ -79,13 +84,13 @@ def _folders(options: Evaluate) -> tuple[Path | None, Path | None, Path | None]:
         clean, noisy = pairs / "clean", noisy or pairs / "noisy"
     if enhanced is None and noisy is None:
         raise ConfigError(
-            "there is nothing to score: name the folder of enhanced files, or --noisy to enhance it first"
+            "there is nothing to score: name the enhanced file or folder of them, or --noisy to enhance it first"
         )
     quality = None if options.quality == "standard" else options.quality
     unused = {"--model": options.model, "--quality": quality, "--sampler": options.sampler, "--steps": options.steps}
     for option, value in unused.items() if enhanced is not None else ():
         if value is not None:
-            raise ConfigError(f"{option} {value} enhances --noisy; leave it out, or the folder {enhanced}")
+            raise ConfigError(f"{option} {value} enhances --noisy; leave it out, or {enhanced}")
     return clean, enhanced, noisy
 
 
@@ -113,13 +118,21 @@ def _refuse_inside(output: Path, *folders: Path | None) -> None:
 
 
 def _enhance(noisy: Path, target: Path, options: Evaluate, where: Where | None) -> FolderReport:
+    """Enhance the noisy recordings; a single one that cannot be is the command's error.
+
+    Raises:
+        ConfigError: --engine for a single one.
+    """
     from speech.enhancer import Enhancer
+    from speech.inference.folders import FolderReport
     from speech.loading import load_model
 
     model, device = options.model or "default", compute_device(options.device)
     settings: dict[str, Any] = {"sampler": options.sampler, "steps": options.steps, "seed": options.seed}
     settings["quality"] = options.quality
     if where is not None:
+        if noisy.is_file():
+            raise ConfigError(f"--engine takes a folder, and {noisy} is none; leave it out for a single file")
         from speech import scale
 
         report = scale.enhance_dir(
@@ -127,6 +140,10 @@ def _enhance(noisy: Path, target: Path, options: Evaluate, where: Where | None) 
         )
     else:
         enhancer = Enhancer(load_model(model), device=device, **settings)
+        if noisy.is_file():
+            started = time.perf_counter()
+            file = enhancer.enhance_file(noisy, target, progress=True)
+            return FolderReport([file], seconds=time.perf_counter() - started)
         report = enhancer.enhance_dir(noisy, target, existing="overwrite")
     for name in report.failed:
         (target / name).unlink(missing_ok=True)

@@ -168,7 +168,9 @@ class Stream(CausalModel):
         ),
     ] = None
     channels: Annotated[int, Option(help="Channels of raw PCM, or of the devices.", min=1)] = 1
-    coding: Annotated[Literal["s16le", "s24le", "s32le", "f32le"], Option(help="Of samples of raw PCM.")] = "s16le"
+    coding: Annotated[
+        Literal["s16le", "s24le", "s32le", "f32le", "alaw", "mulaw"], Option(help="Of samples of raw PCM.")
+    ] = "s16le"
     wet: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.", min=0, max=1)] = 1.0
     upper_band: UpperBand = None
     runtime: Annotated[
@@ -195,21 +197,21 @@ class Evaluate(ScaleOut, Model):
     """Score enhanced recordings, or what a model makes of noisy ones.
 
     Against the clean recordings, or by themselves; leaves metrics.json, metrics.md, per_file.csv, summary.csv and
-    metrics.png. Files are paired by name. Files that cannot be scored are listed with the reason and left out of the
-    means; the exit status is then 1.
+    metrics.png. Files of folders are paired by name. Files that cannot be scored are listed with the reason and left
+    out of the means; the exit status is then 1.
     """
 
     clean: Annotated[
         Path | None,
         Argument(
-            help="Folder of clean files (with --no-reference, of the recordings to score); left out, clean/ of "
+            help="Clean file, or folder of them (with --no-reference, what is to score); left out, clean/ of "
             "$SHARED_DATA/speech/test_pairs, and its noisy/."
         ),
     ] = None
     enhanced: Annotated[
-        Path | None, Argument(help="Folder of enhanced files; left out, those of --noisy are enhanced first.")
+        Path | None, Argument(help="Enhanced file, or folder of them; left out, --noisy is enhanced first.")
     ] = None
-    noisy: Annotated[Path | None, Option(help="Folder of the noisy files.")] = None
+    noisy: Annotated[Path | None, Option(help="Noisy file, or folder of them.")] = None
     quality: Quality = "standard"
     no_reference: Annotated[
         bool, Option("--no-reference", help="There are no clean files: score each recording alone, by DNSMOS.")

@@ -73,10 +73,10 @@ def write_tables(output: Path, report: FolderReport, enhancer: Enhancer, model: 
     rows = [_row(told[file.name], notes[file.name]) for file in report.files]
     for name in report.skipped:
         said = [*notes.get(name, []), "skipped: the target exists"]
-        rows.append(_row(told[name], said) if name in told else [name, *[""] * 7, *said])
-    rows += [[name, *[""] * 7, f"failed: {why}"] for name, why in report.failed.items()]
+        rows.append(_row(told[name], said) if name in told else [name, *[""] * 8, *said])
+    rows += [[name, *[""] * 8, f"failed: {why}"] for name, why in report.failed.items()]
     head = ["file", "seconds", "channels", "rate, Hz", "network calls"]
-    head += ["removed, dB", "in pauses, dB", "spread, dB", ""]
+    head += ["removed, dB", "in pauses, dB", "spread, dB", "loudness, LUFS", ""]
     write_text(output / "metrics.md", markdown(head, rows, left=len(head)))
 
 
@@ -123,6 +123,6 @@ def _row(numbers: Mapping[str, Any], notes: Sequence[str]) -> list[str]:
     """A file's row of Markdown, of what `_numbers` has."""
     said = [told_replaced(numbers["not_finite"])] if numbers["not_finite"] else []
     sizes = [f"{numbers['seconds']:.2f}", *(str(numbers[name]) for name in ("channels", "sample_rate", "nfe"))]
-    levels = (numbers["removed_db"], numbers["removed_in_pauses_db"], numbers["spread_db"])
+    levels = (numbers[name] for name in ("removed_db", "removed_in_pauses_db", "spread_db", "loudness_lufs"))
     decibels = ["" if value is None else f"{value:.1f}" for value in levels]
     return [numbers["file"], *sizes, *decibels, "; ".join([*said, *notes])]

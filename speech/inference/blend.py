@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from speech.audio.bands import Join
+from speech.audio.music import MusicKeeper
 from speech.inference.clean import CleanKeeper
 from speech.inference.longform import Held
 from speech.inference.removed import Levels
@@ -25,6 +26,7 @@ class Blend:
         clean: leaves a share of the recording in the result where it is clean, in the model's band, where given.
         kept: share of the recording in the enhanced signal, in the model's band alone, before `mix`.
         offsets: what lies on the channels all along (channels, 1), and is in no result; None: nothing.
+        music: puts the recording in place of the result where it is music, whatever its band, where given.
 
     Attributes:
         signals: how many signals go to the recording's rate together.
@@ -40,9 +42,11 @@ class Blend:
         clean: CleanKeeper | None = None,
         kept: float = 0.0,
         offsets: np.ndarray | None = None,
+        music: MusicKeeper | None = None,
     ):
         self._join, self._mix, self._levels, self._clean, self._kept = join, mix, levels, clean, kept
-        self._compares = mix < 1 or levels is not None or (clean is not None and join is None)
+        self._music = music
+        self._compares = mix < 1 or any((levels, music, clean is not None and join is None))
         self._joined, self._dry, self._low, self._stays = (Held(channels) for _ in range(4))
         self._channels, self._offsets = channels, offsets
         self.signals = channels if join is None else channels * join.signals
@@ -97,6 +101,8 @@ class Blend:
             result = result + self._stays.take(result.shape[1])
         if dry is None:
             return result
+        if self._music is not None:
+            result = self._music.mixed(result, dry)
         if self._mix != 1:
             result = self._mix * result + (1 - self._mix) * dry
         if self._levels is not None:

@@ -20,7 +20,7 @@ from speech.inference.blend import Blend
 from speech.inference.clean import CleanKeeper
 from speech.inference.held_level import LevelAround
 from speech.inference.listening import Listening
-from speech.inference.longform import Held, Window, Windows, of_length
+from speech.inference.longform import Window, Windows, of_length
 from speech.inference.members import Members, Piece
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, SegmentRunner, Tally
@@ -150,11 +150,12 @@ class Engine:
         edges: Sequence[float] = (),
         scales: Sequence[float] | None = None,
         offsets: np.ndarray | None = None,
+        music: MusicKeeper | None = None,
     ) -> Blend:
         """What leads from the enhanced signal of a recording at this rate to its result; `edges` are where the bands of
-        its channels end, in Hz, `scales` the levels that their peaks reach, and `offsets` what lies on them all along.
-        Those of a stream are not known: its bands count as that of the model, its levels as they are, as those of files
-        do for a model that has streams."""
+        its channels end, in Hz, `scales` the levels that their peaks reach, `offsets` what lies on them all along, and
+        `music` what keeps theirs. Those of a stream are not known: its bands count as that of the model, its levels as
+        they are, as those of files do for a model that has streams."""
         join: Join | None = None
         peaks = scales if self.normalises else None
         if self.upper_band == "enhance" and sample_rate > self.sample_rate:
@@ -170,8 +171,8 @@ class Engine:
         if self.sampling.clean_share and (join is not None or sample_rate <= self.sample_rate):
             clean = CleanKeeper(self.sampling.clean_share, sample_rate, channels)
         if join is None and sample_rate > self.sample_rate:  # of a band that is left out the limit keeps nothing
-            return Blend(None, self._given_mix, channels, levels, clean, self.sampling.kept, offsets)
-        return Blend(join, self.mix, channels, levels, clean, offsets=offsets)
+            return Blend(None, self._given_mix, channels, levels, clean, self.sampling.kept, offsets, music)
+        return Blend(join, self.mix, channels, levels, clean, offsets=offsets, music=music)
 
     def short(
         self,
@@ -214,13 +215,11 @@ class Engine:
                 edges=heard.upper_edges,
                 scales=self.runner.scales(heard.levels, peak),
                 offsets=self._told(heard, tally),
+                music=self._keeper(heard, rate, tally),
             )
             blend.hear(recording)
             blend.hear_low(at_rate)
-            made = np.stack([next(outputs) for _ in at_rate])
-            if self.keep_music:
-                made = self._keeper(heard, tally).mixed(made, at_rate)
-            wet = blend.stacked(made)
+            wet = blend.stacked(np.stack([next(outputs) for _ in at_rate]))
             back = resample(wet, self.sample_rate, rate, length=recording.shape[1])
             results.append(blend.result(back, last=True))
         return results
@@ -287,15 +286,11 @@ class Engine:
             edges=heard.upper_edges,
             scales=self.runner.scales(heard.levels, peak),
             offsets=self._told(heard, tally),
+            music=self._keeper(heard, sample_rate, tally),
         )
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
-        low, dry = map(blend.hear_low, at_rate), Held(channels)
-        windows = self._windows.cut(map(dry.add, low) if self.keep_music else low)
-        wet = self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance))
-        if self.keep_music:
-            keeper = self._keeper(heard, tally)
-            wet = (keeper.mixed(made, dry.take(made.shape[1])) for made in wet)
-        wet = map(blend.stacked, wet)
+        windows = self._windows.cut(map(blend.hear_low, at_rate))
+        wet = map(blend.stacked, self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance)))
         back = Resampler(self.sample_rate, sample_rate, blend.signals).stream(wet)
         yield from blend.results(of_length(back, blend.signals, samples))
 
@@ -374,8 +369,10 @@ class Engine:
         return said_of_band(min(edges), self.sample_rate / 2)
 
     @staticmethod
-    def _keeper(heard: Listening, tally: Tally) -> MusicKeeper:
+    def _keeper(heard: Listening, sample_rate: int, tally: Tally) -> MusicKeeper | None:
+        """What keeps the music of a recording at this rate, whose share the tally then tells; None where none is."""
         shares = heard.music
-        assert shares is not None
+        if shares is None:
+            return None
         tally.music = float(shares.mean())
-        return MusicKeeper(shares)
+        return MusicKeeper(shares, sample_rate)

@@ -54,8 +54,8 @@ def evaluate(
     resampled to that (soxr). Files of several channels are scored channel by channel, and averaged.
 
     Args:
-        clean_dir, enhanced_dir, noisy_dir: Places of audio files; the last is optional. Without the first (None) the
-            recordings are scored by themselves.
+        clean_dir, enhanced_dir, noisy_dir: Folders of audio files, or a file each, whatever their names; the last is
+            optional. Without the first (None) the recordings are scored by themselves.
         metrics: Names in `METRICS`; "all" for all; left out, `DEFAULT_METRICS`, or without clean recordings
             `WITHOUT_REFERENCE`. SI-SIR and SI-SAR need `noisy_dir`.
         workers: Processes [one a core]; 1 scores in this one.
@@ -72,8 +72,8 @@ def evaluate(
     Raises:
         ConfigError: A metric is unknown or needs recordings that are not given; so does `align`; or `workers` is not
             a whole number from 1.
-        DataError: A folder does not exist or holds no audio file, there is nothing to score, or a worker process was
-            killed.
+        DataError: A folder does not exist or holds no audio file, one is given beside a file, there is nothing to
+            score, or a worker process was killed.
     """
     checked(Count | None, workers=workers)
     jobs = scorings(clean_dir, enhanced_dir, noisy_dir, metrics, align, files)
@@ -169,11 +169,17 @@ def failures(frame: pd.DataFrame) -> list[dict[str, str]]:
 def paired_files(folders: dict[str, Path], counted: Container[str] | None = None) -> dict[str, dict[str, list[Path]]]:
     """Files below each folder, links to folders followed, by their path without suffix: name → folder → files of that
     name, one if all is well; "a_5dB", where no clean file is called so, has the clean file "a". Of the enhanced ones,
-    where given, the `counted`, by their absolute paths.
+    where given, the `counted`, by their absolute paths. Files in place of the folders are one pair, by the name of the
+    last.
 
     Raises:
-        DataError: A folder does not exist or holds no audio file.
+        DataError: A folder does not exist or holds no audio file, or is given beside a file.
     """
+    files = [path for path in folders.values() if path.is_file()]
+    if files and len(files) == len(folders):
+        return {name_of(Path(files[-1].name)): {kind: [path] for kind, path in folders.items()}}
+    if files and (others := [path for path in folders.values() if path.is_dir()]):
+        raise DataError(f"{files[0]} is a file and {others[0]} a folder; name files alone, or folders")
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: {kind: [] for kind in folders})
     for kind, folder in folders.items():
         try:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.console.tables import markdown
-from shared.errors import DataError
+from shared.errors import DataError, counted
 from shared.figures import write_figure
 from shared.files.io import write_csv, write_json, write_text
 from speech.metrics.evaluation import NOISY, failures, summarise
@@ -51,7 +51,7 @@ def as_markdown(frame: pd.DataFrame, title: str = "Scores", *, rtf: float | None
         speed = f" Enhanced at a real-time factor of {rtf:.3g}{calls}."
     head, *rows = as_rows(frame)
     text = (
-        f"# {title}\n\n{len(frame)} files, {frame['seconds'].sum() / 60:.1f} minutes.{speed}\n"
+        f"# {title}\n\n{counted(len(frame), 'file')}, {frame['seconds'].sum() / 60:.1f} minutes.{speed}\n"
         "Mean ± standard deviation over files, [95 % interval of the mean]; gain is enhanced − noisy, file by file. "
         f"n files could be scored.\n\n{markdown(head, rows)}"
     )

@@ -222,6 +222,11 @@ def test_a_loudness_is_reached_or_it_is_said(recipes, tmp_path):
     metrics = json.loads((tmp_path / "report/metrics.json").read_text())
     found = measure(read_audio(tmp_path / "out/a.wav").waveform, 16000)
     assert metrics["per_file"][0]["loudness_lufs"] == pytest.approx(found.loudness, abs=0.1)
+    head, _, *rows = (line.split("|") for line in (tmp_path / "report/metrics.md").read_text().splitlines())
+    assert [float(row[head.index(" loudness, LUFS ")]) for row in rows if "a.wav" in row[1]] == [
+        round(metrics["per_file"][0]["loudness_lufs"], 1)
+    ]
+    assert {len(row) for row in rows} == {len(head)}
     assert found.peak <= 10 ** (-1 / 20)
     for value in ("-90", "0", "loud"):
         done = enhance(recipes, tmp_path / "a.wav", tmp_path / "d.wav", "--loudness", value)

@@ -174,6 +174,43 @@ def test_the_old_sounds_loudness_in_bext_is_not_kept_which_is_said(tmp_path: Pat
     assert copy(tmp_path / "b.wav", tmp_path / "c.wav") == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "old", "after"),
+    [
+        (b"iXML", b"<BWFXML><SCENE>7</SCENE><LOUDNESS>", b"<LOUDNESS_VALUE>-23.0</LOUDNESS_VALUE>", b"</LOUDNESS>"),
+        (
+            b"iXML",
+            b"<BEXT><BWF_LOUDNESS_RANGE></BWF_LOUDNESS_RANGE>",
+            b"<BWF_MAX_TRUE_PEAK_LEVEL>-1\n</BWF_MAX_TRUE_PEAK_LEVEL>",
+            b"",
+        ),
+        (
+            b"axml",
+            b"<a><loudnessMetadata/>",
+            b"<loudnessMetadata a='b'>\n<maxTruePeak>1</maxTruePeak></loudnessMetadata>",
+            b"</a>",
+        ),
+        (
+            b"axml",
+            b"<a>",
+            b"<e:loudnessMetadata><e:maxTruePeak>1</e:maxTruePeak></e:loudnessMetadata >",
+            b"<dialogue/></a>",
+        ),
+    ],
+)
+def test_the_old_sounds_loudness_in_xml_is_not_kept_which_is_said(
+    tmp_path: Path, name: bytes, before: bytes, old: bytes, after: bytes
+) -> None:
+    """iXML, by itself and as of bext; the Audio Definition Model, whose elements may have a name space."""
+    write_audio(tmp_path / "a.wav", Audio(noise(1, 4000), 16000))
+    source = with_chunks(tmp_path / "a.wav", b"", chunk(name, before + old + after + old) + CUE)
+    assert copy(source, tmp_path / "b.wav") == (f"not kept: loudness in {name.decode()}",)
+    kept = parts_of(tmp_path / "b.wav")
+    assert kept[name] == chunk(name, before + after)[: 8 + len(before + after)]
+    assert kept[b"cue "] == CUE
+    assert copy(tmp_path / "b.wav", tmp_path / "c.wav") == ()
+
+
 @pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
 def test_gains_in_id3_among_chunks_are_not_kept_which_is_said(tmp_path: Path, name: str) -> None:
     write_audio(tmp_path / name, Audio(noise(1, 4000), 16000))

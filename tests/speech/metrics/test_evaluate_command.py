@@ -91,6 +91,35 @@ def test_command_refuses_what_does_not_fit(folders: Folders, command: Callable[.
     assert "--model default enhances --noisy" in str(error)
 
 
+def test_command_takes_a_file_of_each(tmp_path: Path, command: Callable[..., tuple[int, str, object]]) -> None:
+    for place, name in enumerate(("clean.wav", "made.flac", "loud noise.wav", "in/one.wav")):
+        write(tmp_path / name, voice(0) + 0.01 * place * voice(1))
+    clean, noisy, made = (tmp_path / name for name in ("clean.wav", "loud noise.wav", "made.flac"))
+    asked = ["--metric", "si_sdr", "--output", tmp_path / "out"]
+
+    def scores(*arguments: object) -> dict[str, Any]:
+        code, said, error = command(*arguments, *asked)
+        assert code == 0, (said, error)
+        return json.loads((tmp_path / "out" / "metrics.json").read_text())
+
+    found = scores(clean, made, "--noisy", noisy)
+    assert found["enhanced"]["si_sdr"] > found["noisy"]["si_sdr"] > 20
+    assert scores(clean, made)["noisy"] == {}
+    tiny_model().save_pretrained(tmp_path / "model")
+    first = ["--noisy", noisy, "--model", tmp_path / "model", "--device", "cpu"]
+    found = scores(clean, *first)
+    assert (tmp_path / "out/enhanced/loud noise.wav").is_file()
+    assert found["rtf"] > 0
+    assert found["enhanced"] == pytest.approx(scores(clean, tmp_path / "out/enhanced/loud noise.wav")["enhanced"])
+    for wrong, why in ((tmp_path / "in", "is a file and"), (tmp_path / "nothing", "no such folder")):
+        (tmp_path / "out/enhanced/loud noise.wav").unlink(missing_ok=True)
+        code, _, error = command(wrong, *first, *asked)
+        assert (code, why in str(error)) == (1, True), error
+        assert not (tmp_path / "out/enhanced/loud noise.wav").exists()  # told before the work
+    code, _, error = command(clean, *first, *asked, "--engine", "local")
+    assert (code, "--engine takes a folder" in str(error)) == (1, True)
+
+
 def test_command_counts_the_failures_that_it_does_not_show(
     tmp_path: Path, command: Callable[..., tuple[int, str, object]]
 ) -> None:
