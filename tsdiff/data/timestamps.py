@@ -22,6 +22,7 @@ Stamp = Literal["start", "end", "first workday", "last workday"]
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
 _DATE = re.compile(rf"\s*(\d{{4}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|{PART_OF_YEAR})")
 _TIME_OF_DAY = r"\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*"
+_WORD = re.compile(r"[^\W\d_]{3}")
 _FEW = 100
 """Texts that tell whether a column holds dates."""
 _EARLIEST, _LATEST = 1678, 2261
@@ -184,13 +185,16 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
                 return pd.DatetimeIndex(parsed)
         except (ValueError, TypeError):
             continue
-    raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date; write timestamps as 2024-01-31 18:00")
+    bad = _first_bad(values)
+    months = ", months by their numbers or in English" if isinstance(bad, str) and _WORD.search(bad) else ""
+    raise DataError(f"column {name!r}: {bad!r} is not a date; write timestamps as 2024-01-31 18:00{months}")
 
 
 def _first_bad(values: pd.Series) -> object:
     with quiet():
         bad = pd.to_datetime(values, errors="coerce", format="mixed", utc=True).isna().to_numpy()
-    return values.iloc[int(bad.argmax()) if bad.any() else 0]
+    other = bad & ~values.map(is_date).to_numpy(dtype=bool)
+    return values.iloc[int((other if other.any() else bad).argmax())]
 
 
 def _day_first(values: pd.Series, name: str) -> bool:

@@ -30,6 +30,7 @@ def period_range(start: pd.Period, length: int) -> pd.PeriodIndex:
         ([20240101, 20240102, 20240103], r"numbers.*%Y%m%d"),
         ([1, 2, 3], r"numbers.*pd\.to_datetime\(df\['timestamp'\], unit='D'\), which makes days of numbered steps"),
         (["2024-01-01", "soon", "2024-01-03"], r"'soon' is not a date"),
+        (["Feb-24", "Mär-24", "Apr-24"], r"'Mär-24' is not a date; .*, months by their numbers or in English"),
         (["00:00", "01:00", "02:00"], r"holds times of day without a date \(first: '00:00'\)"),
         (["9:00:00 AM", "10:00:00 AM", "11:00:00 AM"], "holds times of day without a date"),
         (["01/02/2024", "01/03/2024", "01/04/2024"], r"cannot be told apart"),
