@@ -177,6 +177,16 @@ def test_repeated_timestamps_are_named_with_a_remedy():
         series_from_frame(frame.rename(columns={"item_id": "region"}))
 
 
+@pytest.mark.parametrize("hours", [24, 5])
+def test_hours_in_a_column_of_their_own_are_told_how_they_join_their_dates(hours):
+    """A table of an exchange: date, hour from 1 to 24, price."""
+    dates = pd.Series(np.repeat(pd.date_range("2024-01-01", periods=9), hours))
+    frame = pd.DataFrame({"date": dates, "hour": np.tile(np.arange(hours) + 1, 9), "price": 1.5})
+    with pytest.raises(DataError, match="more than once") as told:
+        series_from_frame(frame, target="price", timestamp="date")
+    assert ("pd.to_datetime(date) + pd.to_timedelta(hour, unit='h')" in str(told.value)) is (hours == 24)
+
+
 @pytest.mark.parametrize(
     ("freq", "stamps", "offending"),
     [
