@@ -156,6 +156,17 @@ def test_rows_of_the_future_that_no_option_names_are_told_the_one_that_takes_the
     assert "rows without a value" not in capsys.readouterr().err
 
 
+def test_columns_that_no_option_names_are_told(tmp_path, capsys):
+    data = sales(tmp_path)
+    pd.read_csv(data).to_csv(data)  # with row numbers, which are no covariate
+    run(tmp_path / "out", data=data, prediction_length=7, dynamic=["promotion"])
+    assert "columns 'region', 'size' are not used; --dynamic and --static name covariates\n" in capsys.readouterr().err
+    impute.main(Impute(data=data, freq="D", dynamic=["promotion"], static=["region", "size"], output=tmp_path / "out"))
+    assert "not used" not in capsys.readouterr().err
+    anomaly.main(Anomaly(data=data, freq="D", output=tmp_path / "out"))
+    assert "columns 'promotion', 'region', 'size' are not used\n" in capsys.readouterr().err
+
+
 def test_a_model_that_takes_covariates_is_not_said_to_leave_them_out(tmp_path, capsys):
     options = Forecast(data=sales(tmp_path, future=True), dynamic=["promotion"], prediction_length=7, windows=0)
     job = load_job(options, forecast_only=True)

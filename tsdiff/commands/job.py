@@ -26,6 +26,7 @@ from tsdiff.data import (
     unsplit,
 )
 from tsdiff.data.entries import counted
+from tsdiff.data.known import unused_columns
 from tsdiff.data.series import summarised
 from tsdiff.fitting.chosen import FEW_VALUES, few
 from tsdiff.predictor import TSDiffPredictor
@@ -111,6 +112,9 @@ def load_job(
         for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
             note(line)
     named = OF_COLUMNS if isinstance(options, Covariates) else None
+    if series.origin.unused and not (forecast_only and covariates):
+        remedy = "; --dynamic and --static name covariates" if named else ""
+        note(f"{unused_columns(series.origin.unused)}{remedy}")
     return Job(series, split, horizon, options.data is None, model, named)
 
 

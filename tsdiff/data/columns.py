@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -158,6 +158,21 @@ def _turned(frame: pd.DataFrame) -> str | None:
     return None
 
 
+def _joined(lower: Mapping[str, Any]) -> str | None:
+    """How columns of a date's parts become one of dates, if a table, told its columns by their names in lower case, has
+    such; None of others."""
+    if _YEAR not in lower:
+        return None
+    if "month" in lower:
+        parts = [lower.get(name) for name in (_YEAR, "month", "day")]
+        day = ".assign(day=1)" if parts[2] is None else ""
+        return f"join its parts of dates, df['date'] = pd.to_datetime(df[{parts[: 2 + (not day)]!r}]{day})"
+    if "week" not in lower:
+        return None
+    year, week = (f"df[{lower[name]!r}].astype(str)" for name in (_YEAR, "week"))
+    return f"join its years and weeks, df['date'] = {year} + '-W' + {week}.str.zfill(2), if weeks are those of ISO 8601"
+
+
 def _is_year(name: object) -> bool:
     return re.fullmatch(r"(1[6-9]|2[0-2])\d\d", str(name)) is not None
 
@@ -212,7 +227,9 @@ def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str
             timestamp = lower[_YEAR]
         if timestamp is None:
             usual = f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes"
-            remedy = _turned(frame) or f"name the column with timestamp; the table has {listed(frame)}"
+            remedy = (
+                _turned(frame) or _joined(lower) or f"name the column with timestamp; the table has {listed(frame)}"
+            )
             raise DataError(f"{usual}; {remedy}")
     elif timestamp not in frame.columns and frame.index.name == timestamp:
         return frame.index.to_series(), timestamp

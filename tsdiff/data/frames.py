@@ -29,7 +29,7 @@ from tsdiff.data.columns import (
 from tsdiff.data.covariates import DYNAMIC, completed
 from tsdiff.data.entries import Entry, counted, read_series
 from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
-from tsdiff.data.layouts import own_name, resampled, was_wide, with_levels
+from tsdiff.data.layouts import own_name, resampled, row_numbers, was_wide, with_levels
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.repeated import check_unique
 from tsdiff.data.series import SeriesSet, notes_of, reason_to_skip, refuse_if_empty
@@ -172,13 +172,16 @@ def series_from_frame(
     side = stamp_side(pd.DatetimeIndex(np.concatenate([part.stamps for part in used])), grid)
     zone, moved = within_periods({part.item: part.stamps for part in used}, grid, side, zone)
     notes.extend(moved)
+    named = {item_id, name, *targets, *dynamic, *static, *row_numbers(frame)}
+    others = [column for column in frame.columns if column not in named]
     origin = Origin(
         item_id="item_id" if item_id is None else item_id,
         timestamp=time_name(frame, timestamp),
         target=whole if several else targets[0],
         labels=None if item_id is None else _labels(column_of(frame, item_id), parts),
         zone=zone,
-        ahead=_known_ahead(frame, used, len(targets), {item_id, name, *targets, *dynamic, *static}),
+        unused=tuple(map(str, others)),
+        ahead=_known_ahead(frame, used, len(targets), others),
         dynamic=tuple(map(str, dynamic)),
         reals=tuple(map(str, statics.reals)),
     )
@@ -217,18 +220,17 @@ def _labels(ids: pd.Series, parts: Sequence[Part]) -> pd.Series:
     return ids.iloc[np.array([part.rows[0] for part in parts])].set_axis([part.item for part in parts])
 
 
-def _known_ahead(
-    frame: pd.DataFrame, parts: Sequence[Part], targets: int, used: Collection[str | None]
-) -> tuple[str, ...]:
-    """Other columns of numbers that are known in all rows after the series' last values; none where there are no such
-    rows."""
+def _known_ahead(frame: pd.DataFrame, parts: Sequence[Part], targets: int, others: Sequence[Any]) -> tuple[str, ...]:
+    """Which of other columns hold numbers that are known in all rows after the series' last values; none where there
+    are no such rows."""
     seen = [np.isfinite(part.values[:, :targets]).any(axis=1) for part in parts]
     late = np.concatenate(
         [part.rows[flags.size - flags[::-1].argmax() :] for part, flags in zip(parts, seen, strict=True)]
     )
-    others = [name for name in frame.columns if name not in used] if late.size else []
+    if not late.size or not frame.columns.is_unique:
+        return ()
     rows = frame.iloc[late]
-    numeric = [name for name in others if pd.api.types.is_numeric_dtype(rows[name])] if frame.columns.is_unique else []
+    numeric = [name for name in others if pd.api.types.is_numeric_dtype(rows[name])]
     return tuple(str(name) for name in numeric if rows[name].notna().all())
 
 

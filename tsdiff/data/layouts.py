@@ -21,6 +21,7 @@ from tsdiff.data.columns import (
     times_of,
 )
 from tsdiff.data.timestamps import looks_dated
+from tsdiff.data.year_parts import MONTHS
 
 _WIDE, _LEVELS = "wide, by", "levels"
 """In a table's `attrs`, for messages: the column of times of the wide one that it was, None for an index; the columns
@@ -62,7 +63,7 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
 
     Raises:
         DataError: No timestamps, no column besides, two of one name, one that is not numeric, or one of ids, by which
-            the table is long.
+            the table is long; or years whose columns are their months.
     """
     times, name = times_of(frame, timestamp)
     if (told_by := ids_of(frame, times, [name])) is not None:
@@ -73,6 +74,12 @@ def long_from_wide(frame: pd.DataFrame, timestamp: str | None = None) -> pd.Data
     columns = [column for column in frame.columns if column != name or name not in frame.columns]
     if not columns:
         raise DataError(f"the wide table has no column besides {name!r}; give one for each series")
+    if str(name).lower() == "year" and [str(column)[:3].lower() for column in columns[:12]] == list(MONTHS):
+        raise DataError(
+            f"the rows of this table are years, and its columns their months, not twelve series of years: turn it, "
+            f"long = df.melt([{name!r}], df.columns[1:13], 'date', 'target'); long['date'] = "
+            f"pd.to_datetime(long['date'] + ' ' + long.pop({name!r}).astype(str))"
+        )
     parts = []
     for column in columns:
         values = numbers_of(column_of(frame, column), column)

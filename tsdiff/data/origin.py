@@ -72,7 +72,8 @@ class Origin:
         item_id, timestamp, target: Its columns; these names where it had none.
         labels: Its ids, in their own dtype, by the names of the series; None where it had none.
         zone: Of its timestamps.
-        ahead: Its columns of numbers that nothing was made of, and that are known in the rows after the last values.
+        unused: Its columns that nothing was made of.
+        ahead: Those of them that hold numbers, and are known in the rows after the last values.
         dynamic: Its columns of covariates, in the order of feat_dynamic_real's rows.
         reals: Its static columns of numbers, in the order of feat_static_real.
     """
@@ -82,6 +83,7 @@ class Origin:
     target: str = "target"
     labels: pd.Series | None = field(default=None, compare=False)
     zone: Zone = field(default_factory=Zone)
+    unused: tuple[str, ...] = field(default=(), compare=False)
     ahead: tuple[str, ...] = field(default=(), compare=False)
     dynamic: tuple[str, ...] = field(default=(), compare=False)
     reals: tuple[str, ...] = field(default=(), compare=False)

@@ -12,6 +12,8 @@ _NIGHT = (23, 0, 1, 2, 3)
 """Hours that clocks which are put back have twice."""
 _APART = pd.Timedelta(days=150)
 """They are so far apart, or farther."""
+_IN_A_DAY = (24, 48, 96, 1440)
+"""How many hours, half and quarter hours, and minutes a day has."""
 _HOUR = np.timedelta64(1, "h")
 
 
@@ -31,6 +33,11 @@ def check_unique(stamps: pd.DatetimeIndex, item: str, single: bool, zone: Zone) 
         hint += (
             "; if clocks were put back then, take the mean of both rows, or give times with their offset from UTC, as "
             f"in {first}+02:00 and {first}+01:00"
+        )
+    elif (stamps == stamps.normalize()).all() and np.median(stamps.value_counts()) in _IN_A_DAY:
+        hint += (
+            "; if times of day are in a column of their own, add them to the dates, as hours by pd.to_datetime(date) + "
+            "pd.to_timedelta(hour, unit='h')"
         )
     raise DataError(f"series {item!r} has timestamp {first} more than once; aggregate such rows first, {hint}")
 

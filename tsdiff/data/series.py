@@ -105,6 +105,7 @@ class SeriesSet(EntrySequence):
 
 _ALIKE = 3
 """Lines of one kind that are told one by one."""
+_NINES = re.compile(r"-?99+\.(9+|0)")
 _NAMED = 20
 """Series that a line names."""
 _SERIES = re.compile(r"^(?:channel \d+ of )?series ('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
@@ -140,6 +141,23 @@ def _remarks(series: Series) -> Iterator[str]:
             yield f"{name} is constant ({observed[0]:g}); its forecasts will be too"
         elif not observed.size and series.target.ndim == 2:
             yield f"{name} holds no observed value"
+        elif observed.size > 1 and (code := _code(observed)) is not None:
+            count = counted(int((observed == code).sum()), "time", "times")
+            yield (
+                f"{name} holds {code:.15g} {count}, far off all else; if that says that a value is missing, replace it "
+                f"by NaN, as by df.replace({code:.15g}, float('nan'))"
+            )
+
+
+def _code(observed: np.ndarray) -> float | None:
+    """The least or largest of known values (n,) if it seems to say that one is missing: it is written by nines alone,
+    as -999 or 9999, and far off the others; or below 0, which no other is."""
+    for code in (float(extreme) for extreme in (observed.min(), observed.max()) if _NINES.fullmatch(str(extreme))):
+        others = observed[observed != code]
+        apart = float(np.abs(others - code).min())
+        if apart > np.ptp(others) or code < 0 <= others.min():
+            return code
+    return None
 
 
 def notes_of(series: Series) -> list[str]:

@@ -22,11 +22,14 @@ Stamp = Literal["start", "end", "first workday", "last workday"]
 _DAY_MONTH = re.compile(r"^\s*(\d{1,2})([/.\-])(\d{1,2})[/.\-]\d{2,4}\b")
 _DATE = re.compile(rf"\s*(\d{{4}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|{PART_OF_YEAR})")
 _TIME_OF_DAY = r"\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*"
+_YEAR_AND_WEEK = re.compile(r"\D*\d{4}[\W_]+[1-5]\d\D*|\D*[1-5]\d[\W_]+\d{4}\D*")
+_WORD = re.compile(r"[^\W\d_]{3}")
 _FEW = 100
 """Texts that tell whether a column holds dates."""
 _EARLIEST, _LATEST = 1678, 2261
 _FORMATS, _UNITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}, {13: "ms", 16: "us", 19: "ns"}
 """What numbers of so many digits usually are as dates, and as times since 1970."""
+_MONTHS = 12
 _SECONDS_FROM = 9
 """Digits of seconds since 1970; numbers of fewer count steps, as in the M competitions."""
 _CALENDAR = ("M", "Q", "Y")
@@ -66,6 +69,8 @@ def parse_timestamps(values: pd.Series, name: str, freq: str | None = None) -> t
         way = f"df[{name!r}], unit={_UNITS.get(digits, 's')!r})"
         if digits == 4 and first != int(first):  # 2024.09, and 2024.1 for October
             way = f"df[{name!r}].map('{{:.2f}}'.format), format='%Y.%m')"
+        elif digits == 6 and (values.dropna() % 100 > _MONTHS).any():  # 202053
+            way = f"df[{name!r}].astype('Int64').astype(str) + '1', format='%G%V%u'), if these are weeks of ISO 8601"
         elif digits in _FORMATS:
             way = f"df[{name!r}].astype('Int64').astype(str), format={_FORMATS[digits]!r})"
         elif digits < _SECONDS_FROM:
@@ -184,13 +189,20 @@ def _to_datetime(values: pd.Series, name: str) -> pd.DatetimeIndex:
                 return pd.DatetimeIndex(parsed)
         except (ValueError, TypeError):
             continue
-    raise DataError(f"column {name!r}: {_first_bad(values)!r} is not a date; write timestamps as 2024-01-31 18:00")
+    bad = _first_bad(values)
+    text, more = str(bad), ""
+    if _YEAR_AND_WEEK.fullmatch(text):
+        more = ", weeks of ISO 8601 as 2024-W05"
+    elif _WORD.search(text):
+        more = ", months by their numbers or in English"
+    raise DataError(f"column {name!r}: {bad!r} is not a date; write timestamps as 2024-01-31 18:00{more}")
 
 
 def _first_bad(values: pd.Series) -> object:
     with quiet():
         bad = pd.to_datetime(values, errors="coerce", format="mixed", utc=True).isna().to_numpy()
-    return values.iloc[int(bad.argmax()) if bad.any() else 0]
+    other = bad & ~values.map(is_date).to_numpy(dtype=bool)
+    return values.iloc[int((other if other.any() else bad).argmax())]
 
 
 def _day_first(values: pd.Series, name: str) -> bool:

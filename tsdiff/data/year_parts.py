@@ -11,7 +11,7 @@ _NAME = (
     "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?)"
 )
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 PART_OF_YEAR = (
     r"(?:\d{4}[-: ]?[Qq][1-4]|[Qq][1-4][-/ ']?(?:\d{4}|\d\d)|(?:19|20)\d{2}-?(?:[Mm](?:1[0-2]|0?[1-9])|W[0-5]\d[1-7]?)|"
@@ -62,7 +62,7 @@ def first_days(values: pd.Series, name: str) -> pd.DatetimeIndex | None:
 
 def _of_named_months(values: pd.Series, found: pd.DataFrame, name: str) -> pd.DatetimeIndex:
     """Months by their names and years, of four digits or of two, which may be days."""
-    month = found["month"].str[:3].str.lower().map(_MONTHS.index) + 1
+    month = found["month"].str[:3].str.lower().map(MONTHS.index) + 1
     short = found["number"].str.len() < 4
     if short.any() and not _are_years(month[short], found["number"][short].astype(int)):
         raise DataError(

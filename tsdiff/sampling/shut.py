@@ -17,8 +17,11 @@ _BY_CHANCE = 0.05
 
 
 def shut_shares(history: np.ndarray, places: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
-    """The share of zeros at steps, (steps,), whose time of a season is nearly always zero, and was when last seen; NaN
-    at all others.
+    """The share of zeros at steps, (steps,), whose time of a season is nearly always zero. NaN at all others.
+
+    A time of the primary season that was so up to its last n seasons, in which it was not, is so still: one may be an
+    exception, and after two or more the next is zero with a chance of at most m / (m + n), where m − 1 seasons before
+    were exceptions (Laplace's rule of succession).
 
     Args:
         history: (length,), NaN where missing.
@@ -28,18 +31,23 @@ def shut_shares(history: np.ndarray, places: np.ndarray, seasons: Sequence[int])
     found = np.full(len(places), np.nan)
     for season in seasons:
         if season > 1 and season % seasons[0] == 0:
-            found = np.fmax(found, _by_season(history[-_SEASONS_SEEN * season :], season)[places % season])
+            shares = _by_season(history[-_SEASONS_SEEN * season :], season, season == seasons[0])
+            found = np.fmax(found, shares[places % season])
     return found
 
 
-def _by_season(recent: np.ndarray, season: int) -> np.ndarray:
-    """Those shares of the times of one season, (season,), from the history's end on, drawn to the share of all."""
-    phases, known, zero = (np.arange(len(recent)) - len(recent)) % season, np.isfinite(recent), recent == 0
-    count, zeros = (np.bincount(phases[flag], minlength=season) for flag in (known, zero))
-    shares, last = (zeros + zeros.sum() / max(count.sum(), 1)) / (count + 1), np.full(season, np.nan)
-    last[phases[known]] = recent[known]
-    shut = ((shares >= _SHUT) | ((zeros == count) & (count >= _FEWEST))) & (last == 0)
-    others = int(count[~shut].sum())
+def _by_season(recent: np.ndarray, season: int, opening: bool) -> np.ndarray:
+    """Those shares of the times of one season, (season,), from the history's end on, drawn to the share of all; with
+    `opening` those too that were not zero at last."""
+    grid = np.concatenate([np.full(-len(recent) % season, np.nan), recent]).reshape(-1, season)
+    known, zero, rows = np.isfinite(grid), grid == 0, np.arange(len(grid))[:, None]
+    since = rows > np.where(zero, rows, -1).max(axis=0)
+    count, zeros, opened = (known & ~since).sum(axis=0), zero.sum(axis=0), (known & since).sum(axis=0)
+    shares = (zeros + zeros.sum() / max(known.sum(), 1)) / (count + 1)
+    shut = (zeros > 0) & ((shares >= _SHUT) | ((zeros == count) & (count >= _FEWEST)))
+    others = int(known[:, ~shut].sum())
     share = zeros[~shut].sum() / others if others else 1.0
-    shut &= (share <= _OPEN) & (season * share**count <= _BY_CHANCE)
-    return np.where(shut, shares, np.nan)
+    shut &= (share <= _OPEN) & (season * share**count <= _BY_CHANCE) & (opening | (opened == 0))
+    exceptions = count - zeros + 1
+    share_since = np.where(opened > 1, exceptions / (exceptions + opened), 1.0)
+    return np.where(shut, np.minimum(shares, share_since), np.nan)

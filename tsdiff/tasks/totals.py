@@ -24,7 +24,7 @@ _SEASONS = 4
 """Seasons from which on each time of them has a mean of its own."""
 _ALIKE = 0.25
 """The correlation of one step's growth with the next's, at most: a line with noise has less than minus this, for what
-is too much comes off again; a curve that bends has more."""
+is too much comes off again; a curve that bends has more, but none that starts again from 0."""
 
 _RARE, _REGULAR = 100, 1.2
 """Steps for each time that a counter starts again from 0, at least; and how much longer than the shortest the longest
@@ -48,7 +48,8 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
     known = recent[np.isfinite(recent)]
     if len(known) < _FEWEST or not np.isfinite(history[-1]) or (growth < 0).any() or (known > 0).mean() <= _OFTEN:
         return None
-    return growth if abs(_correlation(_without_season(recent, season))) <= _ALIKE else None
+    alike = _correlation(_without_season(recent, season))
+    return growth if abs(alike) <= _ALIKE or (0 < alike < np.inf and _starts_again(history, growth)) else None
 
 
 def _restarts(history: np.ndarray, growth: np.ndarray, season: int) -> np.ndarray:
@@ -64,6 +65,15 @@ def _restarts(history: np.ndarray, growth: np.ndarray, season: int) -> np.ndarra
     if len(falls) > 1 and 2 * len(np.unique(falls % season)) <= len(falls):
         return none
     return none if len(falls) > 2 and between.max() <= _REGULAR * between.min() else falls
+
+
+def _starts_again(history: np.ndarray, growth: np.ndarray) -> bool:
+    """Whether a history that never falls but by restarts, or within gaps, does so, seldom and to what may have come
+    since."""
+    places = np.flatnonzero(np.isfinite(history))
+    falls = np.flatnonzero(np.diff(history[places]) < 0)
+    after, most = history[places[falls + 1]], np.diff(places)[falls] * np.nanmax(growth)
+    return bool(falls.size) and len(falls) * _RARE <= len(places) and bool(((after >= 0) & (after <= most)).all())
 
 
 def around_totals(

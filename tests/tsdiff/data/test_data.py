@@ -18,6 +18,7 @@ from tsdiff.data import (
     load_dataset,
     load_table,
     series_from_frame,
+    series_from_gluonts,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -175,6 +176,34 @@ def test_repeated_timestamps_are_named_with_a_remedy():
     remedy = r"name the column that tells them apart \(item_id, of frames id_column, on the command line --id\)"
     with pytest.raises(DataError, match=remedy):
         series_from_frame(frame.rename(columns={"item_id": "region"}))
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ([3.0, 4200.0, -999.0, 80.0, -999.0, 0.0], "-999 2 times"),  # a flow with floods
+        ([-3.0, 9.5, -99.9, 8.0], "-99.9 1 time"),
+        ([3.0, 9999.0, 5.0], "9999 1 time"),
+        ([-30.0, 95.0, -99.0, 8.0], None),  # a loss
+        ([80.0, 99.0, 98.0], None),
+        ([8.0, -1000.0, 9.0], None),
+        ([np.nan, -99.0], None),
+    ],
+)
+def test_values_that_seem_to_say_that_one_is_missing_are_told(values, code):
+    made = series_from_gluonts([{"start": pd.Period("2024-01-01", "D"), "target": np.array(values), "item_id": "a"}])
+    told = [] if code is None else [f"series 'a' holds {code}, far off all else; if that says that a value is missing"]
+    assert [note[: len(told[0]) if told else None] for note in made.notes] == told
+
+
+@pytest.mark.parametrize("hours", [24, 5])
+def test_hours_in_a_column_of_their_own_are_told_how_they_join_their_dates(hours):
+    """A table of an exchange: date, hour from 1 to 24, price."""
+    dates = pd.Series(np.repeat(pd.date_range("2024-01-01", periods=9), hours))
+    frame = pd.DataFrame({"date": dates, "hour": np.tile(np.arange(hours) + 1, 9), "price": 1.5})
+    with pytest.raises(DataError, match="more than once") as told:
+        series_from_frame(frame, target="price", timestamp="date")
+    assert ("pd.to_datetime(date) + pd.to_timedelta(hour, unit='h')" in str(told.value)) is (hours == 24)
 
 
 @pytest.mark.parametrize(

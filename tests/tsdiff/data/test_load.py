@@ -321,3 +321,21 @@ def test_decimals_as_databases_give_them_are_numbers(tmp_path: Path, several: bo
         assert sorted(entry["item_id"] for entry in found) == ["lost", "sold"][1 - several :]
         for entry in found:
             np.testing.assert_array_equal(entry["target"], values)
+
+
+@pytest.mark.parametrize("more", [{}, {"Total": 7.0}])
+@pytest.mark.parametrize("form", ["%b", "%B"])
+def test_years_whose_columns_are_months_are_told_how_they_are_turned(form, more):
+    """They were forecast as twelve series of years."""
+    months = pd.date_range("2019-01-01", periods=60, freq="MS")
+    names = [month.strftime(form) for month in months[:12]]
+    df = pd.DataFrame(np.arange(60.0).reshape(5, 12), columns=names).assign(**more)
+    df.insert(0, "Year", range(2019, 2024))
+    with pytest.raises(DataError, match="are years, and its columns their months") as told:
+        load_dataset(df)
+    space = {"df": df, "pd": pd}
+    exec(str(told.value).split("turn it, ")[1], space)  # what it advises works
+    (entry,) = load_dataset(space["long"])  # type: ignore[arg-type]
+    assert entry["start"] == pd.Period("2019-01", "M")
+    np.testing.assert_array_equal(entry["target"], np.arange(60.0))
+    assert load_dataset(df.iloc[:, :12]).freq == "Y-DEC"  # eleven series

@@ -30,6 +30,11 @@ def period_range(start: pd.Period, length: int) -> pd.PeriodIndex:
         ([20240101, 20240102, 20240103], r"numbers.*%Y%m%d"),
         ([1, 2, 3], r"numbers.*pd\.to_datetime\(df\['timestamp'\], unit='D'\), which makes days of numbered steps"),
         (["2024-01-01", "soon", "2024-01-03"], r"'soon' is not a date"),
+        ([202052, 202053, 202101], r"pd\.to_datetime\(df\['timestamp'\].*'1', format='%G%V%u'\), if these are weeks"),
+        (["2020-52", "2020-53", "2021-01"], r"'2020-52' is not a date; .*, weeks of ISO 8601 as 2024-W05"),
+        (["KW 53/2020", "KW 01/2021"], r"'KW 53/2020' is not a date; .*, weeks of ISO 8601 as 2024-W05"),
+        (["31 Mär 2024"], r"is not a date; .*18:00, months by their numbers or in English"),
+        (["Feb-24", "Mär-24", "Apr-24"], r"'Mär-24' is not a date; .*, months by their numbers or in English"),
         (["00:00", "01:00", "02:00"], r"holds times of day without a date \(first: '00:00'\)"),
         (["9:00:00 AM", "10:00:00 AM", "11:00:00 AM"], "holds times of day without a date"),
         (["01/02/2024", "01/03/2024", "01/04/2024"], r"cannot be told apart"),
@@ -275,6 +280,27 @@ def test_six_digits_are_told_how_to_be_read():
 def test_codes_that_begin_like_years_are_no_dates():
     frame = pd.DataFrame({"unit": ["2000W90", "2000M25"] * 4, "on": pd.date_range("2024-01-01", periods=8), "y": 1.0})
     assert series_from_frame(frame, target="y")[0]["start"] == pd.Period("2024-01-01", "D")
+
+
+DAILY = pd.date_range("2023-12-20", periods=400, freq="D")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"year": DAILY.year, "month": DAILY.month, "day": DAILY.day}),
+        pd.DataFrame({"Year": DAILY[::31].year, "Month": DAILY[::31].month}),
+        pd.DataFrame({"Year": DAILY[5::7].isocalendar().year.array, "Week": DAILY[5::7].isocalendar().week.array}),
+    ],
+    ids=["days", "months", "weeks"],
+)
+def test_parts_of_dates_in_columns_of_their_own_are_told_how_they_are_joined(frame):
+    df = frame.assign(flow=np.arange(len(frame)) + 0.5)
+    with pytest.raises(DataError, match="join its ") as told:
+        series_from_frame(df, target="flow")
+    exec(re.search(r"df\[.*?(?=, if|$)", str(told.value))[0])  # type: ignore[index]  # what it advises works
+    made = series_from_frame(df.iloc[:, -2:], target="flow")
+    assert (len(made[0]["target"]), np.isnan(made[0]["target"]).sum()) == (len(frame), 0)
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Atlantic/Azores"])

@@ -162,19 +162,30 @@ def test_a_day_of_the_week_that_is_always_zero_is_so_however_wide_samples_are(na
     """Sundays of a shop that was never open on them had a mean of a fifth of the others', at a chance of 25 %."""
     days, samples = np.arange(210), normal(40, 30)
     history = np.where(days % 7 == 6, 0.0, SOLD[days % 200] + 10)
-    if name == "opened":
+    if name == "opened":  # once
         history[-1] = 30.0
     if name == "idle":  # two months of three, so that most other days are zero, too
         history[days // 30 % 3 > 0] = 0.0
     made = within(samples, history, (7,), told=name == "told")
     sundays = made[:, [6, 13]]
-    if name == "closed":
+    if name in ("closed", "opened"):
         np.testing.assert_allclose((sundays == 0).mean(axis=0), 28 / 29, atol=0.01)
         others = np.delete(made, [6, 13], axis=1)
         assert (others == 0).mean() < 0.01 < (samples < 0).mean()
         assert (sundays[sundays > 0] > 80).all()  # the largest of the samples
     else:
         assert (sundays == 0).mean() < 0.7
+
+
+@pytest.mark.parametrize(("before", "exceptions"), [(8, 0), (52, 0), (20, 1)])
+def test_sundays_of_two_weeks_follow_laplace_and_leave_other_days_alone(before: int, exceptions: int):
+    """Of a shop that had opened on two Sundays these stayed zero in two thirds, and other days in 2 to 16 %."""
+    days = np.arange(7 * (before + 2))
+    zero = (days % 7 == 6) & (days < 7 * before) & (days >= 7 * exceptions)
+    made = within(normal(40, 30), np.where(zero, 0.0, SOLD[days % 200] + 10), (7,))
+    expected = (1 + exceptions) / (3 + exceptions)
+    np.testing.assert_allclose((made[:, [6, 13]] == 0).mean(axis=0), expected, atol=0.01)
+    assert (np.delete(made, [6, 13], axis=1) == 0).mean() < 0.01
 
 
 @pytest.mark.parametrize("weeks", [3, 4, 6, 12])

@@ -99,6 +99,23 @@ def test_what_falls_otherwise_is_no_total(values):
     assert growth_of(values, 7) is None
 
 
+def test_counters_that_start_again_may_grow_by_a_day_that_is_not_known_yet():
+    """Without four seasons, growth goes with the one before; forecasts began hours of growth below the last value."""
+    minutes = np.arange(2000)
+    grown = np.random.default_rng(0).poisson(300 * (1 + 0.6 * np.sin(2 * np.pi * minutes / 1440))).astype(float)
+    total = np.cumsum(grown)
+    assert growth_of(total, 1440) is None  # nor is a curve that bends
+    total[1300:] -= total[1300] - grown[1300]
+    assert growth_of(total, 1440) is not None
+    hidden = np.where((minutes > 1200) & (minutes < 1320), np.nan, total)
+    assert growth_of(hidden, 1440) is not None
+    assert growth_of(hidden + 100000.0, 1440) is None  # not from 0
+    forecaster = TSDiffPredictor.from_pretrained("default").adapted("min", 30)
+    (made,) = forecaster.predict([{"start": pd.Period("2024-01-01 00:00", "min"), "target": total[:-30]}], 50)
+    assert made.samples.min() >= total[-31]
+    np.testing.assert_allclose(np.median(made.samples, axis=0), total[-30:], rtol=0.01)
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_others_are_not(kind):
     assert growth_of(OTHERS[kind], 7) is None
