@@ -14,7 +14,6 @@ give the same files; `SOURCES.tsv` beside them says what each is made of. Nothin
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -44,6 +43,14 @@ PEAK = 0.5
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where recordings come from, and how it is got."""
+
+    name: str
+    how: str
+
+
+@dataclass(frozen=True)
 class Recording:
     """A line of the table."""
 
@@ -63,30 +70,6 @@ class Noise:
     waveform: np.ndarray
     rate: int
     made_of: tuple[Recording, ...]
-
-
-def read_table(path: Path) -> tuple[dict[str, str], list[Recording]]:
-    """How each source is got, from the lines that start with '#source', and the recordings.
-
-    Raises:
-        ConfigError: a line has too few or too many fields, or a split that is neither train nor valid.
-    """
-    got: dict[str, str] = {}
-    recordings = []
-    with open(path, encoding="utf-8", newline="") as stream:
-        for number, row in enumerate(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-            if row and row[0] == "#source":
-                if len(row) != 3:
-                    raise ConfigError(f"{path}, line {number}: {row}, where a source has a name and how it is got")
-                got[row[1]] = row[2]
-            elif row and not row[0].startswith("#"):
-                if len(row) != 7 or row[3] not in ("train", "valid"):
-                    raise ConfigError(
-                        f"{path}, line {number}: {row}, where seven fields are needed: source, path, kind, train or "
-                        "valid, licence, author, where the licence is said"
-                    )
-                recordings.append(Recording(*row))
-    return got, recordings
 
 
 def read_trimmed(path: Path) -> tuple[np.ndarray, int]:
@@ -181,13 +164,13 @@ def main(
     seed: Annotated[int, typer.Option(help="Of orders and pauses.", min=0)] = 0,
 ) -> None:
     """Make noises to train and to validate with out of recordings that are free to use."""
-    from free_sources.listing import write_sources  # found where this runs as a script
+    from free_sources.listing import read_listing, write_sources  # found where this runs as a script
 
     prepare(1)
-    got, recordings = read_table(table)
+    known, recordings = read_listing(table, Source, Recording)
     if listed:
-        for source, how in got.items():
-            show(f"{source}: {how}")
+        for got in known.values():
+            show(f"{got.name}: {got.how}")
         return
     if unknown := [name for name in only or () if name not in {one.source for one in recordings}]:
         raise ConfigError(f"--only {unknown[0]}: {table} has no such source; --list says which there are")

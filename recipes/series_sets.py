@@ -18,8 +18,8 @@ from typing import Annotated
 
 import typer
 from free_sources.families import entries_of, write
-from free_sources.listing import write_sources
-from free_sources.tables import TABLE, Checkout, read_table
+from free_sources.listing import read_listing, write_sources
+from free_sources.tables import TABLE, Checkout, Family, Source
 
 from shared.console.command import prepare, run, show
 from shared.errors import ConfigError
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Make families of series to train and to validate with out of tables that are free to use."""
     prepare(1)
-    known, families = read_table(table)
+    known, families = read_listing(table, Source, Family)
     if listed:
         for source in known.values():
             show(f"{source.name}: {source.how} at {source.commit}")

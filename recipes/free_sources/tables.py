@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -10,7 +9,7 @@ import lzma
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
@@ -63,30 +62,6 @@ class Family:
         if unknown := [key for key, _ in pairs if key not in _OPTIONS]:
             raise ConfigError(f"{self.name}: unknown option {unknown[0]!r}; there are {', '.join(sorted(_OPTIONS))}")
         return dict(pairs)
-
-
-def read_table(path: Path) -> tuple[dict[str, Source], list[Family]]:
-    """The sources, from the lines that start with '#source', and the families.
-
-    Raises:
-        ConfigError: a line has too few or too many fields, or a split that is neither train nor valid.
-    """
-    sources: dict[str, Source] = {}
-    families = []
-    names = [field.name for field in fields(Family)]
-    with open(path, encoding="utf-8", newline="") as stream:
-        for number, row in enumerate(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-            if row and row[0] == "#source":
-                if len(row) != 5:
-                    raise ConfigError(f"{path}, line {number}: {row}, where a source has name, how, commit and day")
-                sources[row[1]] = Source(*row[1:])
-            elif row and not row[0].startswith("#"):
-                if len(row) != len(names) or row[8] not in ("train", "valid"):
-                    raise ConfigError(
-                        f"{path}, line {number}: {row}, where {len(names)} fields are needed: {', '.join(names)}"
-                    )
-                families.append(Family(*row))
-    return sources, families
 
 
 class Checkout:

@@ -50,7 +50,7 @@ def start_map(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     fresh = {name for name in own if name.startswith(tuple(f"{place}." for place in places)) and name not in weights}
     missing, unexpected = set(own) - fresh - set(weights), set(weights) - set(own)
     if missing or unexpected:
-        name = sorted(missing | unexpected)[0]
+        name = min(missing | unexpected)
         raise CheckpointError(f"a flow map cannot start from these weights, which differ in {name!r}")
     model.load_state_dict({**{name: own[name] for name in fresh}, **weights})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -25,11 +24,8 @@ from speech import commands
 from speech.commands import application as speech_application
 from speech.data.levels import power
 from speech.data.pairs import find_pairs, pairs
-from tests.conftest import ROOT
 from tests.recipes.harness import Recipes
 from tests.speech.trees import RATE, hiss, mixing_folders, put, speech_like
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def table(output: Path, split: str) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from tsdiff.tasks.refinement import RefineConfig
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained() -> TSDiffPredictor:
     return tiny_estimator(steps=250).train(sines(), progress=False)
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from recipes.free_sources.families import MOST, entries_of, fingerprint, reason_against, straight
-from recipes.free_sources.tables import TABLE, Checkout, Family, finished, periods_of, read_table
+from recipes.free_sources.listing import read_listing
+from recipes.free_sources.tables import TABLE, Checkout, Family, Source, finished, periods_of
 from shared.errors import ConfigError, DataError
 from tests.recipes.harness import Recipes
 from tsdiff.data import load_folder
@@ -238,18 +239,26 @@ def test_a_layout_that_does_not_fit_is_named(tmp_path: Path, sources: Path) -> N
         assert "Traceback" not in ran.said
 
 
-def test_a_line_that_is_short_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sales\tshops", "13 fields"),
+        ("#source\tshops", "how, commit, day"),
+        (
+            "\t".join(["sales", "shops", "*.csv", "CC0-1.0", "LICENSE", "x", "D", "14", "test", "", "", "*", ""]),
+            "train or",
+        ),
+    ],
+)
+def test_a_line_that_is_short_or_of_another_split_is_named(tmp_path: Path, line: str, said: str) -> None:
     path = tmp_path / "table.tsv"
-    path.write_text("sales\tshops\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"line 1.*13 fields"):
-        read_table(path)
-    path.write_text("#source\tshops\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"line 1.*commit"):
-        read_table(path)
+    path.write_text(f"# notes\n{line}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"table.tsv, line 2: .*{said}"):
+        read_listing(path, Source, Family)
 
 
 def test_the_table_names_free_licences_and_keeps_kinds_apart() -> None:
-    sources, families = read_table(TABLE)
+    sources, families = read_listing(TABLE, Source, Family)
     assert {one.source for one in families} == set(sources)
     assert len({one.name for one in families}) == len(families) >= 100
     for one in families:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import stat
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +20,7 @@ from matplotlib.image import imread
 from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
 from tests.conftest import ROOT
+from tests.isolated import as_program, forked
 from tests.recipes.harness import Recipes
 from tests.speech.models import decibels, noise, tiny_model
 from tests.speech.published import COMMON, OUVE, SMALL, random_weights, save_published, small_layout
@@ -293,24 +294,28 @@ def test_results_of_an_earlier_run_are_named_and_a_slash_makes_a_folder(recipes,
     assert (tmp_path / "three/a.wav").is_file()
 
 
-@pytest.mark.usefixtures("hangups_are_heard")
 @pytest.mark.parametrize(("folder", "name"), [(False, "SIGTERM"), (True, "SIGHUP")])
 def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool, name: str) -> None:
     number = getattr(signal, name)
     write_audio(tmp_path / "in/a.wav", Audio(noise(1, 200 * 16000), 16000))
     source, target = ("in", "out") if folder else ("in/a.wav", "out/a.wav")
-    command = [sys.executable, str(ROOT / "recipes/enhance.py"), source, target, "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        limit = time.monotonic() + 120
-        while not list((tmp_path / "out").glob(".unfinished-*")):
-            assert running.poll() is None, running.communicate()
-            assert time.monotonic() < limit
-            time.sleep(0.05)
-        running.send_signal(number)
-        _, told = running.communicate(timeout=120)
-    assert running.returncode == 128 + number, told
+    streams = (os.devnull, *(tmp_path / each for each in ("said", "told")))
+
+    def run() -> None:
+        os.chdir(tmp_path)
+        sys.argv = ["enhance.py", source, target, "--threads", "1"]
+        runpy.run_path(str(ROOT / "recipes/enhance.py"), run_name="__main__")
+
+    running = forked(as_program, streams, run)
+    limit = time.monotonic() + 120
+    while not list((tmp_path / "out").glob(".unfinished-*")):
+        assert running.is_alive(), (tmp_path / "told").read_text()
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert running.pid is not None
+    os.kill(running.pid, number)
+    running.join(120)
+    told = (tmp_path / "told").read_text()
+    assert running.exitcode == 128 + number, told
     assert list((tmp_path / "out").iterdir()) == []
     assert "Traceback" not in told

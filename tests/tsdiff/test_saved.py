@@ -368,7 +368,8 @@ def test_a_forecaster_written_over_another_and_killed_is_one_of_both_or_refused(
             assert repr(read) == repr(new)
         else:
             found.append(repr(read))
-        assert all(torch.equal(part, wanted[repr(read)][name]) for name, part in read.model.state_dict().items())
+        weights = wanted[repr(read)]
+        assert all(torch.equal(part, weights[name]) for name, part in read.model.state_dict().items())
         if not killed:
             break
     assert list(dict.fromkeys(found)) == [repr(old), "refused", repr(new)]

@@ -72,22 +72,7 @@ def load_job(
         share: of the usual series that the test windows are, at least one, where neither they nor the embedded series
             are asked for.
     """
-    horizon, windows = options.prediction_length, options.windows
-    if options.data is None:
-        series = _embedded(options)
-        horizon = EMBEDDED["pjm_hourly"].prediction_length if horizon is None else horizon
-        windows = embedded_windows if windows is None else windows
-    else:
-        horizon = _saved_horizon(options) if horizon is None else horizon
-        if horizon is None and options.forecasts:
-            raise ConfigError(
-                "--prediction-length is needed with --data: the steps to forecast, and of each test window"
-            )
-        series = _of_table(options, options.data)
-        horizon = _usual_horizon(series, windows != 0) if horizon is None else horizon
-        if share and windows is None:
-            usual = float(np.median([entry["target"].shape[-1] for entry in series]))
-            windows = max(1, int(share * usual // checked(Count, prediction_length=horizon)))
+    series, horizon, windows = _read(options, embedded_windows, share)
     if isinstance(options, Model) and options.idle:
         note(f"{', '.join(options.idle)} left out: no model is trained anew")
     if isinstance(options, Forecast | Impute | Refine | Anomaly):
@@ -97,25 +82,40 @@ def load_job(
     if isinstance(options, Impute) and not options.hide and model is not None:
         windows = 0  # nothing is to be scored, nor trained on
     split = _split(series, horizon, windows, work, model is not None)
-    covariates = (
-        " ".join(f"--dynamic {name}" for name in series.origin.ahead) if isinstance(options, Covariates) else ""
-    )
+    named, covariates = None, ""
+    if isinstance(options, Covariates):
+        named, covariates = OF_COLUMNS, " ".join(f"--dynamic {name}" for name in series.origin.ahead)
     if not isinstance(options, Impute):
         _refuse_unobserved(split, horizon, covariates)
     if forecast_only:
         series.refuse_beyond(horizon)
         if covariates:
             note(f"what is forecast comes after the rows without a value; {covariates} takes them for what is to come")
-    for line in series.remarks() if work else series.remarks(split.skipped):
+    unscored = summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()])
+    for line in [*series.remarks(), *unscored] if work else series.remarks(split.skipped):
         note(line)
-    if work:
-        for line in summarised([f"series {item!r} is not scored: {why}" for item, why in split.skipped.items()]):
-            note(line)
-    named = OF_COLUMNS if isinstance(options, Covariates) else None
     if series.origin.unused and not (forecast_only and covariates):
         remedy = "; --dynamic and --static name covariates" if named else ""
         note(f"{unused_columns(series.origin.unused)}{remedy}")
     return Job(series, split, horizon, options.data is None, model, named)
+
+
+def _read(options: Series, embedded_windows: int, share: float) -> tuple[SeriesSet, int, int | None]:
+    """The series, the steps to forecast, and the test windows; None where neither they nor a share of the series are
+    given. Arguments and errors are those of `load_job`."""
+    horizon, windows = options.prediction_length, options.windows
+    if options.data is None:
+        horizon = EMBEDDED["pjm_hourly"].prediction_length if horizon is None else horizon
+        return _embedded(options), horizon, embedded_windows if windows is None else windows
+    horizon = _saved_horizon(options) if horizon is None else horizon
+    if horizon is None and options.forecasts:
+        raise ConfigError("--prediction-length is needed with --data: the steps to forecast, and of each test window")
+    series = _of_table(options, options.data)
+    horizon = _usual_horizon(series, windows != 0) if horizon is None else horizon
+    if share and windows is None:
+        usual = float(np.median([entry["target"].shape[-1] for entry in series]))
+        windows = max(1, int(share * usual // checked(Count, prediction_length=horizon)))
+    return series, horizon, windows
 
 
 def _embedded(options: Series) -> SeriesSet:

@@ -55,7 +55,8 @@ class ModelCalls(GapCalls):
         """Network calls that each sample of the last `predict` took."""
 
     def __repr__(self) -> str:
-        changed = [f"{n}={v!r}" for n, v in vars(self.sampling).items() if v != vars(Sampling())[n]]
+        usual = vars(Sampling())
+        changed = [f"{name}={value!r}" for name, value in vars(self.sampling).items() if value != usual[name]]
         sampling = f", sampling: {', '.join(changed)}" if changed else ""
         what = "any horizon" if self.config.awaits_freq else f"{self.prediction_length} steps of {self.freq!r}"
         return f"{type(self).__name__}({what}, {self.model!r}{sampling})"

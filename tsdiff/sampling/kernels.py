@@ -205,7 +205,7 @@ def _seasons(apart: np.ndarray, season: float) -> dict[str, np.ndarray]:
     found["fixed season"] = sharp
     found["changing season"] = wave * np.exp(-apart / (4 * season))
     found["slowly changing season"] = sharp * np.exp(-apart / (20 * season))
-    longer = 7 * season if season >= 8 and 7 * season <= length / 2 and season not in (12.0,) else 0.0
+    longer = 7 * season if season >= 8 and 7 * season <= length / 2 and season != 12 else 0.0
     if longer:
         week = sharp * _periodic(apart, longer, 0.3)
         found["season within a longer one"] = 0.4 * sharp + 0.6 * week * np.exp(-apart / (4 * longer))

@@ -255,7 +255,7 @@ class Future:
             self.columns = tuple(future_columns(frame, names))
         except DataError as error:
             raise DataError(str(error).replace("future_df", self.address)) from error
-        self._wanted = (item, *(name for name in frame.columns if name != item and name != names.target))
+        self._wanted = (item, *(name for name in frame.columns if name not in (item, names.target)))
         self._places: list[tuple[Any, int]] = []
         self._where: dict[int, tuple[int, ...]] = {}
         for fragment in _fragments(self._files):

@@ -139,32 +139,20 @@ def pooled(values: np.ndarray, horizon: int, seasons: Seasons, known: np.ndarray
     past, there = all_made[first:, :, :tried], all_usable[first:]
     actual = values[ends[:, None] + np.arange(tried)]
     recency = _RECENCY ** np.arange(len(ends))
-    weights = (there & usable) * (recency / recency.sum())[:, None]
-    total = weights.sum(0)
-    judged = total >= 0.5 * total.max()
-    typical = (mean_error(np.abs(past - actual[:, None]), seen) * weights).sum(0) / np.maximum(total, 1e-12)
-    errors = np.where(judged, typical, np.inf)
+    recency /= recency.sum()
+    weights = (there & usable) * recency[:, None]
+    judged, errors = _errors(past - actual[:, None], seen, weights)
     earlier = a_season_ago(values, known, (int(ends[-1]), tried), usable, seasons)
-    behind = np.log((errors + least) / (errors.min() + least))
-    if earlier is not None and has_weeks(seasons):
-        behind += _on_such_days(earlier, np.minimum(behind, 4), least)
-    shares = np.exp(-_SHARPNESS * behind)
-    shares /= shares.sum()
+    shares = _shares(errors, earlier if has_weeks(seasons) else None, least)
     said = np.einsum("k,okh->oh", shares, past)
-    signed = said - actual
-    if seen is not None:
-        signed = np.stack([bridged_line(np.where(ok, row, np.nan)) for ok, row in zip(seen, signed, strict=True)])
-    missed = np.abs(signed)
-    off, recency = mean_error(missed, seen), recency / recency.sum()
-    if seen is not None:  # as large as the others of its forecast
-        missed = np.where(seen, missed, off[:, None])
+    signed, missed, off = _of_mean(said - actual, seen)
     # Of a mean absolute error the deviation; more where few forecasts tell it, by which the shares were chosen too.
     scale = max(1.25 * (1 + 1 / len(ends)) * float(off @ recency), least)
     profile = np.pad(recency @ missed / scale, (0, far - tried), mode="edge")[:horizon]
     tail = float(np.sqrt((missed**2).mean()) + least) / float(missed.mean() + least)
     evidence = _evidence(past - actual[:, None], seen, weights, judged, errors, least)
     mean = shares @ made
-    tilt, height = _tilted(said, np.abs(signed), seen, mean, scale, least)
+    tilt, height = _tilted(said, missed, seen, mean, scale, least)
     pool = Pool(
         forecasts=made,
         usable=usable,
@@ -248,6 +236,42 @@ def _of_late(
             sizes.append(size)
     surprise = np.log(np.mean(sizes, axis=0)) - np.log(errors) if sizes else np.zeros(CANDIDATES)
     return np.stack([*columns, np.where(np.isfinite(errors), np.clip(surprise, -3, 3), 0.0)], axis=1)
+
+
+def _errors(missed: np.ndarray, seen: np.ndarray | None, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which candidates enough tries tell of, (CANDIDATES,), and `Pool.errors`.
+
+    Args:
+        missed: errors, (tries, CANDIDATES, steps).
+        seen: which steps were, (tries, steps).
+        weights: of each try, (tries, CANDIDATES), 0 where it has none.
+    """
+    total = weights.sum(0)
+    judged = total >= 0.5 * total.max()
+    typical = (mean_error(np.abs(missed), seen) * weights).sum(0) / np.maximum(total, 1e-12)
+    return judged, np.where(judged, typical, np.inf)
+
+
+def _shares(errors: np.ndarray, weeks_ago: Earlier | None, least: float) -> np.ndarray:
+    """`Pool.shares` of `Pool.errors`; those of the same days whole weeks ago count, too."""
+    behind = np.log((errors + least) / (errors.min() + least))
+    if weeks_ago is not None:
+        behind += _on_such_days(weeks_ago, np.minimum(behind, 4), least)
+    shares = np.exp(-_SHARPNESS * behind)
+    return shares / shares.sum()
+
+
+def _of_mean(signed: np.ndarray, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors of the mean with their signs and without, (tries, steps), and the mean of each try's, (tries,).
+
+    What was not seen lies on lines between the errors that were, or without the signs is as large as their mean.
+    """
+    if seen is None:
+        missed = np.abs(signed)
+        return signed, missed, mean_error(missed, None)
+    signed = np.stack([bridged_line(np.where(ok, row, np.nan)) for ok, row in zip(seen, signed, strict=True)])
+    off = mean_error(np.abs(signed), seen)
+    return signed, np.where(seen, np.abs(signed), off[:, None]), off
 
 
 def _on_such_days(earlier: Earlier, lately: np.ndarray, least: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -16,10 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from shared.console.command import claim_output
 from shared.errors import ConfigError, DataError
 from shared.files.io import UNFINISHED, atomic_folder, atomic_path, remove_unfinished, write_csv, write_text
+from shared.training.loop import AtomicIO
+from tests.isolated import forked
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -292,21 +296,21 @@ def test_numbers_on_a_high_level_come_back_from_a_table(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_with_the_file_that_it_had_no_room_for(tmp_path: Path) -> None:
-    code = """
-import resource, sys, torch
-from pathlib import Path
-from shared.files.io import write_text
-from shared.training.loop import AtomicIO
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-for write in (
-    lambda path: write_text(path, "a" * 9000),
-    lambda path: AtomicIO().save_checkpoint({"weights": torch.zeros(9000)}, path),
-):
-    try:
-        write(Path(sys.argv[1]) / "large")
-    except OSError as error:
-        print(error)
-"""
-    ran = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert ran.stdout.splitlines() == [f"[Errno 27] File too large: '{tmp_path}/large'"] * 2
-    assert list(tmp_path.iterdir()) == []
+    folder, told = tmp_path / "out", tmp_path / "told"
+    folder.mkdir()
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        for write in (
+            lambda path: write_text(path, "a" * 9000),
+            lambda path: AtomicIO().save_checkpoint({"weights": torch.zeros(9000)}, path),
+        ):
+            try:
+                write(folder / "large")
+            except OSError as error:
+                with told.open("a") as stream:
+                    print(error, file=stream)
+
+    forked(fill).join()
+    assert told.read_text().splitlines() == [f"[Errno 27] File too large: '{folder}/large'"] * 2
+    assert list(folder.iterdir()) == []

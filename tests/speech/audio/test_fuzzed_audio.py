@@ -30,9 +30,6 @@ GIGABYTES = 2
 """What a file may take beyond what the process has."""
 
 
-EXTREMES = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\x80")
-
-
 def sound_files(folder: Path) -> list[Path]:
     """One whole file of every container and coding, with tags."""
     wave, rate = noise(12_000, 2), 16_000

@@ -33,7 +33,7 @@ def streamed(enhancer: Enhancer, signal: np.ndarray, rate: int, sizes: list[int]
     return np.concatenate(blocks, axis=1), inside
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     samples=st.integers(400, 1500),
     sizes=st.lists(st.integers(20, 700), min_size=1, max_size=4),

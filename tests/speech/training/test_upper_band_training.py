@@ -137,7 +137,7 @@ def test_gains_that_are_all_open_or_closed_do_not_stay_so(bias: float, part: Par
     network = UpperBandNetwork()
     torch.nn.init.constant_(network.gains.bias, bias)
     source = UpperBandSource([part], batch_size=4, frames=60)
-    module = DiffusionModule(network, UpperBandLoss(), TrainingConfig(max_steps=150, learning_rate=5e-2, ema_decay=0.5))
+    module = DiffusionModule(network, UpperBandLoss(), TrainingConfig(max_steps=60, learning_rate=1e-1, ema_decay=0.5))
     fit(module, source, tmp_path, progress=False)
     batch = source.batch(np.random.default_rng(1))
     with torch.no_grad():

@@ -128,13 +128,13 @@ def test_zeros_that_a_covariate_foretells_are_not_drawn_by_chance():
         sold = np.where(promotion > 0, rng.poisson(6, len(promotion)) + 1.0, 0.0)[:200]
         entry = {"item_id": f"s{i}", "start": pd.Period("2024-01-01", "h"), "target": sold}
         entries.append({**entry, "feat_dynamic_real": promotion[None]})
-    predictor = tiny_estimator(300, dynamic_features=1, calendar="none").train(entries, progress=False)
+    predictor = tiny_estimator(150, dynamic_features=1, calendar="none").train(entries, progress=False)
     predictor = predictor.with_sampling(counts=True)
     ahead = np.concatenate([one.samples.mean(axis=0) for one in predictor.predict(entries, num_samples=40)])
     promoted = np.concatenate([entry["feat_dynamic_real"][0, -HORIZON:] for entry in entries]) > 0
     gap = np.arange(200) % 10 == 5
     holed = [{**entry, "target": np.where(gap, np.nan, entry["target"])} for entry in entries]
-    filled = np.concatenate([one.samples.mean(axis=0) for one in predictor.impute(holed, num_samples=40)])
+    filled = np.concatenate([one.samples.mean(axis=0) for one in predictor.impute(holed, num_samples=10)])
     at_gaps = np.concatenate([entry["feat_dynamic_real"][0, :200][gap] for entry in entries]) > 0
     for means, known in ((ahead, promoted), (filled, at_gaps)):
         assert means[known].mean() > 5

@@ -150,8 +150,8 @@ def test_it_learns_and_is_fine_tuned():
     trained = train(model, source(), training, progress=False)
     assert loss(trained) < before
     predictor = TSDiffPredictor(trained, Sampling(method="ode2", steps=3)).adapted("D", 8)
-    made = fine_tune(predictor, entries(), FineTuning(steps=6, checks=2, batch_size=8))
-    assert [trial.steps for trial in made.trials] == [0, 0, 3, 6, made.trials[-1].steps]
+    made = fine_tune(predictor, entries(), FineTuning(steps=2, checks=2, batch_size=8))
+    assert list(dict.fromkeys(trial.steps for trial in made.trials[:-1])) == [0, 1, 2]
     assert all("kernel" not in trial.change for trial in made.trials)
 
 

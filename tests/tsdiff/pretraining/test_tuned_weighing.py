@@ -47,10 +47,10 @@ def week(n: int = 100):
 
 
 def test_it_learns_the_series_and_leaves_what_it_began_with():
-    fresh, first = collected(islice(forecast_windows(source(), 5), 200)), bundled_weighing()
+    fresh, first = collected(islice(forecast_windows(source(), 5), 100)), bundled_weighing()
     before = copy.deepcopy(first.state_dict())
     state = torch.get_rng_state()
-    made, again = (tuned(first, source(), 0, 30) for _ in range(2))
+    made, again = (tuned(first, source(), 0, 20) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     with torch.no_grad():
         assert weighing_loss(made, fresh) < 0.98 * weighing_loss(first, fresh)

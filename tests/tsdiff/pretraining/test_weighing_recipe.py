@@ -30,7 +30,7 @@ from recipes.default_forecaster.plain import (
 from recipes.default_forecaster.weighing import save_weighing, schooled, settled, train_weighing, widened
 from shared.errors import ConfigError
 from tests.recipes.harness import Recipes
-from tsdiff.pretraining.weighing import told_of, weighing_loss
+from tsdiff.pretraining.weighing import Collected, collected, told_of, weighing_loss
 from tsdiff.windows.anchors import pooled, seasons_of
 from tsdiff.windows.weighing import Weighing, bundled_weighing, pool_inputs
 
@@ -44,9 +44,13 @@ def wanders(seed: int) -> Iterator[dict[str, np.ndarray]]:
         yield row
 
 
-def stacked(made: Iterator[dict[str, np.ndarray]], count: int) -> dict[str, torch.Tensor]:
-    rows = list(islice(made, count))
-    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+def stacked(made: Iterator[dict[str, np.ndarray]], count: int) -> Collected:
+    return collected(islice(made, count))
+
+
+@pytest.fixture(scope="module")
+def usual_and_plain() -> tuple[Collected, Collected]:
+    return stacked(wanders(1), 80), stacked(plain_windows(2), 80)
 
 
 def judged(network: Weighing, values: np.ndarray, horizon: int, freq: str) -> np.ndarray:
@@ -148,15 +152,15 @@ def test_what_came_is_told_by_the_pools_mean_and_scale() -> None:
 
 
 def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, usual_and_plain: tuple[Collected, Collected]
 ) -> None:
     monkeypatch.setattr(weighing, "BATCH", 64)
-    monkeypatch.setattr(weighing, "PLAIN_RATE", 3e-3)
-    usual, plain = stacked(wanders(1), 80), stacked(plain_windows(2), 80)
+    monkeypatch.setattr(weighing, "PLAIN_RATE", 6e-3)
+    usual, plain = usual_and_plain
     torch.manual_seed(0)
     start = Weighing()
     kept = copy.deepcopy(start.state_dict())
-    made = settled(start, usual, plain, seed=0, steps=100)
+    made = settled(start, usual, plain, seed=0, steps=50)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():
@@ -167,14 +171,14 @@ def test_the_second_part_learns_plain_windows_and_leaves_the_first_network_alone
 
 
 def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weighing, "BATCH", 128)
-    young, lines = (stacked(plain_windows(3, young=one), 200) for one in (YOUNG_SEASONAL, YOUNG_OTHERS))
-    others = stacked(plain_windows(4, older=True), 200)
+    monkeypatch.setattr(weighing, "BATCH", 64)
+    young, lines = (stacked(plain_windows(3, young=one), 80) for one in (YOUNG_SEASONAL, YOUNG_OTHERS))
+    others = stacked(plain_windows(4, older=True), 80)
     start = copy.deepcopy(bundled_weighing())
     with torch.no_grad():
         start.logit.weight.mul_(0.5)  # so that there is something to learn
     kept = copy.deepcopy(start.state_dict())
-    made = schooled(start, (young, young), (others, lines), seed=0, steps=100)
+    made = schooled(start, (young, young), (others, lines), seed=0, steps=60)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():
@@ -186,14 +190,16 @@ def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(m
             assert float(((says - said) / unsure).square().mean().sqrt()) < 0.3
 
 
-def test_the_fourth_part_learns_all_kinds_at_once_and_keeps_some_of_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fourth_part_learns_all_kinds_at_once_and_keeps_some_of_what_was(
+    monkeypatch: pytest.MonkeyPatch, usual_and_plain: tuple[Collected, Collected]
+) -> None:
     monkeypatch.setattr(weighing, "BATCH", 64)
-    monkeypatch.setattr(weighing, "FURTHER_RATE", 4e-3)
-    usual, plain = stacked(wanders(1), 80), stacked(plain_windows(2), 80)
+    monkeypatch.setattr(weighing, "FURTHER_RATE", 8e-3)
+    usual, plain = usual_and_plain
     torch.manual_seed(0)
     start = Weighing()
     kept = copy.deepcopy(start.state_dict())
-    made = widened(start, [(0.5, usual), (0.5, plain)], seed=0, steps=100)
+    made = widened(start, [(0.5, usual), (0.5, plain)], seed=0, steps=50)
     for name, value in start.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
     with torch.no_grad():
