@@ -13,13 +13,17 @@ from tsdiff.windows.trends import FEWEST_SLOPED, damped_trend, fitted_damping, s
 Seasons = tuple[int, int]
 """Steps of the first and of a longer season; 0 where there is none."""
 
-CANDIDATES, HEARD = 32, 28
+CANDIDATES, HEARD = 35, 28
 """Simple forecasts (see `simple_forecasts`), and the first of them, which the diffusion's network is told of; it knows
 the others by the mean alone."""
 
 _FEWEST_SMOOTHED, _FEWEST_IN_LINE, _MOST_GROWN, _TAME = 6, 5, 10.0, 20.0
 """Values that a level is smoothed of, and a line drawn through, how far beyond the largest one growth may lead, and how
 far the mean lies above the least one where rates are fitted to logarithms."""
+_SEASONS, _FEWEST_SEASONS = 8, 2
+"""Longer seasons whose median is taken, at most and at least."""
+_SEASONS_AROUND = 4
+"""First seasons over which their level is taken."""
 
 
 class _History:
@@ -76,6 +80,24 @@ class _History:
         kept = min(max(float(change[1:] @ change[:-1]) / power, 0.0), 0.995) if power > 0 else 0.0
         return cycles + missed[:, None] * kept ** (ahead + 1.0)
 
+    def medians(self, ends: np.ndarray, ahead: np.ndarray, season: int, around: int, ratio: bool = False) -> np.ndarray:
+        """The median of up to eight last seasons at each step, each of them moved from its level, the mean of `around`
+        values before it, to that of now, or brought to it by their ratio: (ends, h). Two are known at least."""
+        back = season * (ahead // season + np.arange(1, _SEASONS + 1)[:, None, None])
+        origins = ends[:, None] - back
+        known = origins >= around
+        then, now = self.mean(np.maximum(origins, 1), around), self.mean(ends, around)[:, None]
+        values = self.values[np.maximum(origins + ahead, 0)]
+        if ratio:
+            by = np.divide(now, then, out=np.ones(then.shape), where=(then > 0) & (now > 0))
+            values = values * np.clip(by, 0.2, 5.0)
+        else:
+            values = values + now - then
+        values = np.sort(np.where(known, values, np.inf), axis=0)
+        count = np.maximum(known.sum(0, keepdims=True), 1)
+        middle = [np.take_along_axis(values, place, axis=0)[0] for place in ((count - 1) // 2, count // 2)]
+        return (middle[0] + middle[1]) / 2
+
     def smoothed(self, ends: np.ndarray) -> np.ndarray:
         """Exponentially smoothed values, .3 of each new one, at each end."""
         from scipy.signal import lfilter  # takes a while to load
@@ -117,6 +139,7 @@ def simple_forecasts(
     _of_last_values(made)
     season = _of_seasons(made)
     _of_longer_seasons(made)
+    _of_many_seasons(made)
     _of_trends(made, season)
     _of_regressions(made)
     _of_smoothing(made)
@@ -195,6 +218,23 @@ def _of_longer_seasons(to: _Forecasts) -> None:
     to.put(6, ago + change[:, None], second + to.around)
     to.put(11, longer, 2 * second)
     to.put(12, history.dying(ends, ahead, second, longer), second + 1)
+
+
+def _of_many_seasons(to: _Forecasts) -> None:
+    first, values, horizon = to.seasons[0], to.values, to.horizon
+    if not first:
+        return
+    season = _longer_in_whole(to.seasons) or first
+    short = season if season == first else _SEASONS_AROUND * first
+    whole = season * (_FEWEST_SEASONS + (horizon - 1) // season)
+    if to.ends.max() < whole + short:
+        return
+    if values[: to.shortest].min() >= 0:
+        made = to.history.medians(to.ends, to.ahead, season, short, ratio=True)
+        to.put(32, np.minimum(made, _most(to)[:, None]), whole + short)
+    to.put(33, to.history.medians(to.ends, to.ahead, season, short), whole + short)
+    if season != short and to.ends.max() >= whole + season:
+        to.put(34, to.history.medians(to.ends, to.ahead, season, season), whole + season)
 
 
 def _of_trends(to: _Forecasts, season: np.ndarray) -> None:

@@ -136,7 +136,11 @@ def bundled_weighing() -> Weighing:
 
     with single():
         network = Weighing()
-    network.load_state_dict(load(files("tsdiff").joinpath("pretrained/weighing/model.safetensors").read_bytes()))
+    W = load(files("tsdiff").joinpath("pretrained/weighing/model.safetensors").read_bytes())
+    w = W["newer.weight"]
+    if w.shape[1] == 5:
+        W["newer.weight"] = torch.cat([w[:, :4], torch.zeros(len(w), CANDIDATES - 32), w[:, 4:]], dim=1)
+    network.load_state_dict(W)
     return network.eval()
 
 
