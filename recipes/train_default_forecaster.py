@@ -5,7 +5,7 @@
     python recipes/train_default_forecaster.py --recipe map                  a flow map of the one that ships: an hour
     python recipes/train_default_forecaster.py --hardware gpu                the model in larger batches, on a GPU
 
-The weighing learns in parts; --part 2, 3 and 4 leave out what comes before, and go on from what ships.
+The weighing learns in parts; --part 2 to 5 leave out what comes before, and go on from what ships.
 
 They learn from the training parts of the shared sets, from synthetic series, and where --further names their folder
 from more sets, such as `recipes/series_sets.py` makes, which what ships did without; other sets are kept to choose
@@ -44,7 +44,7 @@ def main(
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; left out, by --hardware.", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make batches; left out, by --hardware.")] = None,
     windows: Annotated[int | None, typer.Option(help="Windows that the weighing learns from.", min=1)] = None,
-    part: Annotated[int, typer.Option(help="Of the weighing's training, to begin with.", min=1, max=4)] = 1,
+    part: Annotated[int, typer.Option(help="Of the weighing's training, to begin with.", min=1, max=5)] = 1,
 ) -> None:
     """Train the bundled forecaster, what weighs the simple forecasts that it starts from, or a flow map of it."""
     from default_forecaster import default, weighing  # these take seconds to load, which help does not need

@@ -5,8 +5,9 @@ The windows are those that the forecaster of `default.py` is trained on, so that
 
 It learns in parts: on those windows; on them and on series by formula (`plain.py`), half of each batch; and on
 young histories, of which one or two seasons are known, as of a shop in its first year: of the sets, and of seasons by
-formula. On all others, and on young lines by formula, it is then held near what it says. Where there are further sets
-(`recipes/series_sets.py`) a fourth part goes on with all of these kinds at once, and with the further sets' windows.
+formula. On all others, and on young lines by formula, it is then held near what it says. In the fourth, on windows of
+the first two, it learns of the newest simple forecasts alone, and all else of it stays. Where there are further sets
+(`recipes/series_sets.py`) a fifth part goes on with all of these kinds at once, and with the further sets' windows.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from .plain import YOUNG_OTHERS, YOUNG_SEASONAL, is_young, plain_windows, young_
 WINDOWS, STEPS, BATCH, LEARNING_RATE = 160_000, 10_000, 384, 3e-3
 PLAIN_WINDOWS, PLAIN_STEPS, PLAIN_RATE = 60_000, 4500, 2e-3
 YOUNG_WINDOWS, YOUNG_STEPS, YOUNG_RATE = 90_000, 4500, 2e-3
+NEWEST_WINDOWS, NEWEST_STEPS, NEWEST_RATE = 75_000, 800, 1e-2
 FURTHER_WINDOWS, FURTHER_STEPS, FURTHER_RATE = 40_000, 3000, 2e-3
 _CHUNK = 500
 _PLAIN = 0.5
@@ -43,8 +45,10 @@ _PLAIN = 0.5
 _YOUNG, _YOUNG_SEASONAL, _YOUNG_OTHERS, _HELD = 0.26, 0.13, 0.16, 4.0
 """Shares of young histories in the third part: of the sets, of seasons, of others, which are held; and the weight of
 what holds."""
+_PLAIN_FEW = 0.2
+"""Share of plain windows in the fourth part."""
 _FURTHER, _PLAIN_TOO, _YOUNG_TOO = 0.20, 0.26, 0.06
-"""Shares in the fourth part: of the sets, and of the further sets; of plain windows; and of young histories of each of
+"""Shares in the fifth part: of the sets, and of the further sets; of plain windows; and of young histories of each of
 both, of seasons and of others."""
 _KEPT = 0.3
 """How much of the network's weights stays after it."""
@@ -65,15 +69,15 @@ def train_weighing(
         source: of series.
         seed: of everything.
         count: windows of a source, and the most that parts have of other kinds; None: each part's.
-        steps: of each part; None: `STEPS`, `PLAIN_STEPS`, `YOUNG_STEPS` and `FURTHER_STEPS`.
-        part: to begin with, 1 to 4; all but the first go on from the bundled weights.
+        steps: of each part; None: `STEPS`, `PLAIN_STEPS`, `YOUNG_STEPS`, `NEWEST_STEPS` and `FURTHER_STEPS`.
+        part: to begin with, 1 to 5; all but the first go on from the bundled weights.
         workers: processes that make windows; 0 makes them here. Other numbers draw other ones.
-        further: more series, for the fourth part, which is left out without.
+        further: more series, for the fifth part, which is left out without.
 
     Raises:
-        ConfigError: the fourth part without further series.
+        ConfigError: the fifth part without further series.
     """
-    if part > 3 and further is None:
+    if part > 4 and further is None:
         raise ConfigError(f"part {part} of the weighing's training is of further series: give --further FOLDER")
     draw = partial(_drawn, seed=seed, workers=workers)
     network = bundled_weighing()
@@ -92,6 +96,10 @@ def train_weighing(
         )
         older = _joined(older, draw(partial(plain_windows, older=True), count=plain_count))
         network = schooled(network, (young, seasonal), (older, lines), seed, steps or YOUNG_STEPS)
+    if part < 5:
+        data = draw(partial(forecast_windows, source), count=_least(count, NEWEST_WINDOWS))
+        plain = draw(plain_windows, count=_least(count, NEWEST_WINDOWS) // 4)
+        network = acquainted(network, data, plain, seed, steps or NEWEST_STEPS)
     if further is None:
         return network
     whole, few = _least(count, FURTHER_WINDOWS), -(-_least(count, FURTHER_WINDOWS) // 5)
@@ -212,8 +220,30 @@ def schooled(
     return descended(made, loss, steps, YOUNG_RATE, 0.0, show=True)
 
 
+def acquainted(network: Weighing, data: Collected, plain: Collected, seed: int, steps: int = NEWEST_STEPS) -> Weighing:
+    """The network after the fourth part.
+
+    Args:
+        network: after the others, which is left as it is.
+        data, plain: windows of the sets, and plain ones, stacked.
+        seed: of the batches.
+        steps: of the training.
+
+    Raises:
+        DataError: the loss is not finite.
+    """
+    torch.manual_seed(seed + 3)
+    made, few = copy.deepcopy(network).requires_grad_(False), round(_PLAIN_FEW * BATCH)
+    made.newest.requires_grad_(True)
+
+    def loss() -> Tensor:
+        return weighing_loss(made, _joined(some(data, BATCH - few), some(plain, few)))
+
+    return descended(made, loss, steps, NEWEST_RATE, 0.0, show=True)
+
+
 def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: int, steps: int) -> Weighing:
-    """The network after the fourth part: between what it was and what it learns, which is better on the kinds that it
+    """The network after the fifth part: between what it was and what it learns, which is better on the kinds that it
     knew, and no worse on the new ones (Wortsman et al. 2022, "Robust fine-tuning").
 
     Args:
@@ -225,7 +255,7 @@ def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: i
     Raises:
         DataError: the loss is not finite.
     """
-    torch.manual_seed(seed + 3)
+    torch.manual_seed(seed + 4)
     made = copy.deepcopy(network).requires_grad_(True)
     counts = [(round(BATCH * share / sum(one for one, _ in parts)), data) for share, data in parts]
 

@@ -52,7 +52,7 @@ from tsdiff.windows.weighing import Weighing
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parents[1] / "pretrained"
 _MEASURED = ("covariance_directions", "covariance_variances")
-_LATER = tuple(f"weighing.{layer}.weight" for layer in ("ago", "tilted", "late", "newer"))
+_LATER = tuple(f"weighing.{layer}.weight" for layer in ("ago", "tilted", "late", "newer", "newest"))
 """What the weighing of models that were saved before lacks."""
 _A_MONDAY = "2001-01-01"
 

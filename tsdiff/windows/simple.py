@@ -13,13 +13,17 @@ from tsdiff.windows.trends import FEWEST_SLOPED, damped_trend, fitted_damping, s
 Seasons = tuple[int, int]
 """Steps of the first and of a longer season; 0 where there is none."""
 
-CANDIDATES, HEARD = 32, 28
+CANDIDATES, HEARD = 36, 28
 """Simple forecasts (see `simple_forecasts`), and the first of them, which the diffusion's network is told of; it knows
 the others by the mean alone."""
 
 _FEWEST_SMOOTHED, _FEWEST_IN_LINE, _MOST_GROWN, _TAME = 6, 5, 10.0, 20.0
 """Values that a level is smoothed of, and a line drawn through, how far beyond the largest one growth may lead, and how
 far the mean lies above the least one where rates are fitted to logarithms."""
+_SEASONS, _FEWEST_SEASONS, _AROUND = 8, 2, 4
+"""Seasons that medians are of, at most and at least, and short ones over which the level before each is taken."""
+_NEXT = np.zeros(1, dtype=int)
+"""Steps ahead of the next value alone."""
 
 
 class _History:
@@ -67,14 +71,32 @@ class _History:
         total = (self.values[np.maximum(places, 0)] * known).sum(0)
         return np.asarray(total / np.maximum(known.sum(0), 1))
 
-    def dying(self, ends: np.ndarray, ahead: np.ndarray, season: int, cycles: np.ndarray) -> np.ndarray:
-        """`cycles`, and what they missed of the last value, which dies away as the changes over a season do."""
-        missed = self.values[ends - 1] - self.cycles(ends - 1, np.zeros(1, dtype=int), season)[:, 0]
+    def dying(self, ends: np.ndarray, ahead: np.ndarray, season: int, last: np.ndarray) -> np.ndarray:
+        """What forecasts missed, which said this of the `last` value, (ends, 1), and which dies away as the changes
+        over a season do: (ends, h)."""
+        missed = self.values[ends - 1] - last[:, 0]
         seen = self.values[: self.before]
         change = seen[season:] - seen[:-season] if len(seen) > season + 2 else np.zeros(2)
         power = float(change @ change)
         kept = min(max(float(change[1:] @ change[:-1]) / power, 0.0), 0.995) if power > 0 else 0.0
-        return cycles + missed[:, None] * kept ** (ahead + 1.0)
+        return np.asarray(missed[:, None] * kept ** (ahead + 1.0))
+
+    def medians(self, ends: np.ndarray, ahead: np.ndarray, season: int, around: int, ratio: bool = False) -> np.ndarray:
+        """The median of up to eight last seasons at each step, each moved from its level, the mean of the `around` values
+        before it, to that of now, or multiplied by the ratio of these: (ends, h). The level of now where none is known."""
+        origins = ends[:, None] - season * (ahead // season + np.arange(1, _SEASONS + 1)[:, None, None])
+        then, now = self.mean(np.maximum(origins, 1), around), self.mean(ends, around)[:, None]
+        values = self.values[np.maximum(origins + ahead, 0)]
+        if ratio:
+            by = np.divide(now, then, out=np.ones(then.shape), where=(then > 0) & (now > 0))
+            values = values * np.clip(by, 0.2, 5.0)
+        else:
+            values = values + now - then
+        known = origins >= around
+        values = np.sort(np.where(known, values, np.inf), axis=0)
+        last = np.maximum(known.sum(0, keepdims=True) - 1, 0)
+        low, high = (np.take_along_axis(values, place, axis=0)[0] for place in (last // 2, (last + 1) // 2))
+        return np.where(known.any(0), (low + high) / 2, now)
 
     def smoothed(self, ends: np.ndarray) -> np.ndarray:
         """Exponentially smoothed values, .3 of each new one, at each end."""
@@ -100,7 +122,9 @@ def simple_forecasts(
     season), and of the values with the longer season; an autoregression on all of up to 64 last values; a line and sine
     waves; exponential smoothing with the season that the series shows, where that is not the calendar's; the last value
     with the drift of all; a smoothed level and slope, which dies away, of the values, and of positive ones' logarithms;
-    a level or a line since the last break. The autoregressions, waves and seasons, what dies away and the rates of
+    a level or a line since the last break; the median of up to eight longer seasons, or seasons where there are none,
+    by the ratio of the levels of four seasons, for series without negative values, and by their difference; by that of
+    the levels of whole longer ones; and with what the second of these missed last, dying away. The autoregressions, waves and seasons, what dies away and the rates of
     smoothing are fitted to what the first of the forecasts knows.
 
     Args:
@@ -117,6 +141,7 @@ def simple_forecasts(
     _of_last_values(made)
     season = _of_seasons(made)
     _of_longer_seasons(made)
+    _of_many_seasons(made)
     _of_trends(made, season)
     _of_regressions(made)
     _of_smoothing(made)
@@ -181,7 +206,7 @@ def _of_seasons(to: _Forecasts) -> np.ndarray:
     to.put(3, season, 2 * first)
     to.put(4, ago + ((now - before) / first)[:, None] * (first * (1 + ahead // first)), 2 * first)
     to.put(8, season + (now - history.mean(ends, 4 * first))[:, None], 3 * first)
-    to.put(13, history.dying(ends, ahead, first, season), first + 1)
+    to.put(13, season + history.dying(ends, ahead, first, history.cycles(ends - 1, _NEXT, first)), first + 1)
     return season
 
 
@@ -194,7 +219,26 @@ def _of_longer_seasons(to: _Forecasts) -> None:
     to.put(5, ago, second)
     to.put(6, ago + change[:, None], second + to.around)
     to.put(11, longer, 2 * second)
-    to.put(12, history.dying(ends, ahead, second, longer), second + 1)
+    to.put(12, longer + history.dying(ends, ahead, second, history.cycles(ends - 1, _NEXT, second)), second + 1)
+
+
+def _of_many_seasons(to: _Forecasts) -> None:
+    """Medians of seasons, the longer ones where there are, by the level of a few short ones or of a whole one."""
+    first, ends, ahead, history = to.seasons[0], to.ends, to.ahead, to.history
+    season = _longer_in_whole(to.seasons) or first
+    short = min(_AROUND * first, season)
+    least = season * (_FEWEST_SEASONS + (to.horizon - 1) // max(season, 1)) + short
+    if not first or ends.max() < least:
+        return
+    made = history.medians(ends, ahead, season, short)
+    to.put(33, made, least)
+    last = history.medians(np.maximum(ends - 1, 1), _NEXT, season, short)
+    to.put(35, made + history.dying(ends, ahead, season, last), least + 1)
+    if to.values[: to.shortest].min() >= 0:
+        grown = history.medians(ends, ahead, season, short, ratio=True)
+        to.put(32, np.minimum(grown, _most(to)[:, None]), least)
+    if season != short and ends.max() >= least + season - short:
+        to.put(34, history.medians(ends, ahead, season, season), least + season - short)
 
 
 def _of_trends(to: _Forecasts, season: np.ndarray) -> None:

@@ -25,6 +25,8 @@ from tsdiff.windows.simple import CANDIDATES, HEARD
 
 _LINEAR = 3.0
 _LEAST, _FARTHEST = 1e-2, 1e6
+_OLDER = 32
+"""Candidates that weights knew which were saved before there were more."""
 _STEPWISE, _PLACES, _TILTED = 2, 4, 4
 
 
@@ -41,10 +43,17 @@ class Weighing(nn.Module):
         self.about = nn.Linear(ABOUT + _PLACES, width)
         self.ago, self.tilted = nn.Linear(AGO, width, bias=False), nn.Linear(_TILTED, width, bias=False)
         self.late = nn.Linear(LATE, width, bias=False)
-        self.newer = nn.Linear(CANDIDATES - HEARD + 1, width, bias=False)
+        self.newer = nn.Linear(_OLDER - HEARD + 1, width, bias=False)
+        self.newest = nn.Linear(CANDIDATES - _OLDER, width, bias=False)
         self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
         self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
-        for layer in (self.ago, self.tilted, self.late, self.newer):  # as models were that were saved without
+        for layer in (
+            self.ago,
+            self.tilted,
+            self.late,
+            self.newer,
+            self.newest,
+        ):  # as models were that were saved without
             nn.init.zeros_(layer.weight)
         for layer in (self.logit, self.error):
             nn.init.zeros_(layer.weight)
@@ -94,8 +103,8 @@ class Weighing(nn.Module):
         of_all = torch.cat([about[:, None].expand(-1, steps, -1), torch.stack(places, dim=-1)], dim=-1)
         tilted = [height, tilt * height, tilt.expand(-1, steps), swing.expand(-1, steps)]
         of_all = self.about(of_all) + self.tilted(torch.stack(tilted, dim=-1))
-        newer = [who[:, HEARD:].expand(batch, -1, -1), gain[:, None].expand(-1, CANDIDATES, -1)]
-        tries = self.ago(ago) + self.late(late) + self.newer(torch.cat(newer, dim=-1))
+        newer = [who[:, HEARD:_OLDER].expand(batch, -1, -1), gain[:, None].expand(-1, CANDIDATES, -1)]
+        tries = self.ago(ago) + self.late(late) + self.newer(torch.cat(newer, dim=-1)) + self.newest(who[:, _OLDER:])
         h = F.silu(self.candidate(of_each) + tries[:, None] + of_all[:, :, None])
         counted = usable.to(h)[:, None, :, None]
         company = (h * counted).sum(2) / counted.sum(2)

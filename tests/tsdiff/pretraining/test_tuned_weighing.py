@@ -198,7 +198,7 @@ def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
 def test_a_model_that_was_saved_before_so_much_was_told_is_read(daily: TSDiffPredictor, tmp_path: Path):
     predictor = copy.deepcopy(daily)
     predictor.model.weighing = foolish()
-    later = ("ago", "tilted", "late", "newer")
+    later = ("ago", "tilted", "late", "newer", "newest")
     for layer in later:
         torch.nn.init.zeros_(predictor.model.weighing.get_submodule(layer).weight)
     predictor.model.save_pretrained(tmp_path)

@@ -27,7 +27,7 @@ from recipes.default_forecaster.plain import (
     wandering,
     young_length,
 )
-from recipes.default_forecaster.weighing import save_weighing, schooled, settled, train_weighing, widened
+from recipes.default_forecaster.weighing import acquainted, save_weighing, schooled, settled, train_weighing, widened
 from shared.errors import ConfigError
 from tests.recipes.harness import Recipes
 from tsdiff.pretraining.weighing import Collected, collected, told_of, weighing_loss
@@ -190,7 +190,21 @@ def test_the_third_part_learns_young_histories_and_says_of_others_what_it_said(m
             assert float(((says - said) / unsure).square().mean().sqrt()) < 0.3
 
 
-def test_the_fourth_part_learns_all_kinds_at_once_and_keeps_some_of_what_was(
+def test_the_fourth_part_learns_of_the_newest_forecasts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weighing, "BATCH", 128)
+    usual = stacked(wanders(1), 80)
+    older = stacked(plain_windows(5, older=True), 400)
+    start = copy.deepcopy(bundled_weighing())
+    with torch.no_grad():
+        start.newest.weight.fill_(3.0)  # so that there is something to learn
+    made = acquainted(start, usual, older, seed=0, steps=60)
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, made.state_dict()[name]) != (name == "newest.weight")
+    with torch.no_grad():
+        assert float(weighing_loss(made, older)) < float(weighing_loss(start, older))
+
+
+def test_the_fifth_part_learns_all_kinds_at_once_and_keeps_some_of_what_was(
     monkeypatch: pytest.MonkeyPatch, usual_and_plain: tuple[Collected, Collected]
 ) -> None:
     monkeypatch.setattr(weighing, "BATCH", 64)
@@ -209,7 +223,7 @@ def test_the_fourth_part_learns_all_kinds_at_once_and_keeps_some_of_what_was(
     same = widened(start, [(1.0, usual)], seed=0, steps=2)
     assert all(torch.equal(value, kept[name]) for name, value in same.state_dict().items())
     with pytest.raises(ConfigError, match="--further FOLDER"):
-        train_weighing(None, 0, part=4)  # type: ignore[arg-type]  # refused before anything is drawn
+        train_weighing(None, 0, part=5)  # type: ignore[arg-type]  # refused before anything is drawn
 
 
 @pytest.mark.parametrize("freq", ["h", "D", "W-SUN", "M", "Q-DEC"])

@@ -316,3 +316,40 @@ def test_a_week_that_differs_is_not_multiplied_week_by_week():
     values[-7:] *= 4
     made, usable = simple_forecasts(values, np.array([800, 796, 790]), 128, (7, 365))
     assert np.abs(made[usable]).max() <= 20 * values.max()
+
+
+@pytest.mark.parametrize("seasons", [(12, 0), (4, 36)])
+def test_the_median_of_seasons_leaves_out_one_that_went_otherwise(seasons):
+    """Since four seasons all is twice as large, or higher by 3; one season before was like no other."""
+    rng, season = np.random.default_rng(3), seasons[1] or seasons[0]
+    shape, number = np.tile(1 + rng.random(season), 10), np.repeat(np.arange(10), season)
+    strange = 5 * rng.random(len(shape)) * (number == 2)
+    for place, values in ((32, shape * (1 + (number > 4))), (33, shape + 3 * (number > 4))):
+        made, usable = simple_forecasts((values + strange)[: 9 * season], np.array([9 * season]), 5, seasons)
+        assert usable[0, place]
+        assert_allclose(made[0, place], values[9 * season :][:5])
+
+
+def test_medians_of_seasons_say_what_their_names_say():
+    values = np.random.default_rng(4).normal(size=400)
+    made, usable = simple_forecasts(values, np.array([400, 331]), 9, (4, 36))
+    assert usable[:, [33, 34, 35]].all()
+    assert not usable[:, 32].any()  # some are negative
+    for row, end in enumerate((400, 331)):
+        origins = [end - 36 * k for k in range(1, 9)]
+        for place, around in ((33, 16), (34, 36)):
+            now = values[end - around : end].mean()
+            paths = [values[at : at + 9] + now - values[at - around : at].mean() for at in origins if at >= around]
+            assert_allclose(made[row, place], np.median(paths, axis=0))
+    change = values[36:331] - values[:-36][: 331 - 36]
+    kept = max(float(change[1:] @ change[:-1]) / float(change @ change), 0)
+    missed = values[330] - simple_forecasts(values, np.array([330]), 1, (4, 36))[0][0, 33, 0]
+    assert_allclose(made[1, 35], made[1, 33] + missed * kept ** np.arange(1.0, 10.0))
+
+
+def test_medians_of_seasons_ask_for_two_and_what_their_level_is_of():
+    values = np.arange(300.0)
+    for end, horizon, told in ((88, 9, True), (87, 9, False), (88, 40, False), (124, 40, True)):
+        assert simple_forecasts(values[:end], np.array([end]), horizon, (4, 36))[1][0, 33] == told
+    assert not simple_forecasts(values, np.array([300]), 9, (0, 0))[1][0, 32:].any()
+    assert np.isfinite(simple_forecasts(values, np.array([300, 124, 88, 87, 3, 1]), 9, (4, 36))[0]).all()
