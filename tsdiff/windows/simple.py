@@ -82,8 +82,9 @@ class _History:
         return np.asarray(missed[:, None] * kept ** (ahead + 1.0))
 
     def medians(self, ends: np.ndarray, ahead: np.ndarray, season: int, around: int, ratio: bool = False) -> np.ndarray:
-        """The median of up to eight last seasons at each step, each moved from its level, the mean of the `around` values
-        before it, to that of now, or multiplied by the ratio of these: (ends, h). The level of now where none is known."""
+        """The median of up to eight last seasons at each step, each moved from its level, the mean of the `around`
+        values before it, to that of now, or multiplied by their ratio: (ends, h). The level of now where none is known.
+        """
         origins = ends[:, None] - season * (ahead // season + np.arange(1, _SEASONS + 1)[:, None, None])
         then, now = self.mean(np.maximum(origins, 1), around), self.mean(ends, around)[:, None]
         values = self.values[np.maximum(origins + ahead, 0)]
@@ -124,8 +125,9 @@ def simple_forecasts(
     with the drift of all; a smoothed level and slope, which dies away, of the values, and of positive ones' logarithms;
     a level or a line since the last break; the median of up to eight longer seasons, or seasons where there are none,
     by the ratio of the levels of four seasons, for series without negative values, and by their difference; by that of
-    the levels of whole longer ones; and with what the second of these missed last, dying away. The autoregressions, waves and seasons, what dies away and the rates of
-    smoothing are fitted to what the first of the forecasts knows.
+    the levels of whole longer ones; and with what the second of these missed last, dying away. The
+    autoregressions, waves and seasons, what dies
+    away and the rates of smoothing are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.
