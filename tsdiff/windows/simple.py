@@ -125,9 +125,8 @@ def simple_forecasts(
     with the drift of all; a smoothed level and slope, which dies away, of the values, and of positive ones' logarithms;
     a level or a line since the last break; the median of up to eight longer seasons, or seasons where there are none,
     by the ratio of the levels of four seasons, for series without negative values, and by their difference; by that of
-    the levels of whole longer ones; and with what the second of these missed last, dying away. The
-    autoregressions, waves and seasons, what dies
-    away and the rates of smoothing are fitted to what the first of the forecasts knows.
+    the levels of whole longer ones; and with what the second of these missed last, dying away. The autoregressions,
+    waves and seasons, what dies away and the rates of smoothing are fitted to what the first of the forecasts knows.
 
     Args:
         values: (n,), finite.

@@ -47,13 +47,8 @@ class Weighing(nn.Module):
         self.newest = nn.Linear(CANDIDATES - _OLDER, width, bias=False)
         self.mix, self.company = nn.Linear(width, width), nn.Linear(width, width)
         self.logit, self.error = nn.Linear(width, 1), nn.Linear(width, 2)
-        for layer in (
-            self.ago,
-            self.tilted,
-            self.late,
-            self.newer,
-            self.newest,
-        ):  # as models were that were saved without
+        # As models were that were saved without.
+        for layer in (self.ago, self.tilted, self.late, self.newer, self.newest):
             nn.init.zeros_(layer.weight)
         for layer in (self.logit, self.error):
             nn.init.zeros_(layer.weight)
