@@ -157,12 +157,6 @@ class SeriesWork(Work):
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
         """The result of GluonTS entries."""
 
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The columns of a frame, as `impute_df` and `anomaly_scores` take them."""
-        names = self.names or Names()
-        return {"item_id": names.id_column, "timestamp": names.timestamp_column, "target": names.target}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Forecasting(SeriesWork):
@@ -201,7 +195,7 @@ class Imputing(SeriesWork):
             num_samples=self.num_samples,
             nonnegative=self.sampling.get("nonnegative", True),
             counts=self.sampling.get("counts", True),
-            **self.columns,
+            **vars(self.names),
         )
 
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
