@@ -15,12 +15,12 @@ import pyarrow as pa
 from pandas.api.types import is_numeric_dtype
 
 from shared.console.notes import Note
-from shared.errors import DataError
+from shared.errors import DataError, reason
 from shared.files.checkpoint import resolve
 from shared.files.settings import plain
 from shared.scale import Outcome, Step, Unit, Work
 from shared.scale.places import Folder, write_whole
-from shared.scale.units import digest_of_folder, one_thread, reason
+from shared.scale.units import digest_of_folder, one_thread
 from shared.version import __version__
 from tsdiff.data import normalise_freq, to_timestamps
 from tsdiff.data.known import Names, read_frame
