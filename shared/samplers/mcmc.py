@@ -23,7 +23,7 @@ from torch import Tensor
 from shared.checks import Checked, Count, Natural, NonNegative, Positive, checked
 from shared.errors import ConfigError
 from shared.noise import Noise
-from shared.random import Generators, randn
+from shared.random import Generators, randn_like
 from shared.views import rows
 
 
@@ -68,7 +68,7 @@ class Draws:
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal noise, 0 where a coordinate is held."""
-        noise = randn(like.shape, self.generators, dtype=like.dtype, device=like.device)
+        noise = randn_like(like, self.generators)
         return noise if self.free is None else noise * self.free
 
     def uniform(self, like: Tensor) -> Tensor:
