@@ -39,13 +39,13 @@ def main(
 ) -> None:
     """Make the recordings that are not there, train, and validate."""
     import torch  # takes seconds to load, which help does not need
+    from upper_band.extensions import ExtensionLoss, Extensions, ExtensionSource, Voices
+    from upper_band.kept import RATE, fitted, full_band_clips
 
     from shared.files.io import write_json
     from speech import Enhancer
     from speech.data.clips import read_clips
     from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
-    from speech.training.extension import ExtensionLoss, Extensions, ExtensionSource, Voices
-    from speech.training.kept import RATE, fitted, full_band_clips
 
     prepare(threads)
     started = time.process_time()
@@ -77,8 +77,7 @@ def main(
 def validated(network: Any, held: Any) -> dict[str, float]:
     """Mean distance of levels above 8 kHz, in dB, of recordings that were held out: extended, and as they are."""
     import torch
-
-    from speech.training.extension import ExtensionLoss, nothing_added
+    from upper_band.extensions import ExtensionLoss, nothing_added
 
     loss, found = ExtensionLoss(), {}
     with torch.no_grad():

@@ -50,13 +50,13 @@ def main(
 ) -> None:
     """Make the mixtures that are not there, train, and validate."""
     import torch  # takes seconds to load, which help does not need
+    from upper_band.kept import fitted
+    from upper_band.mixtures import UpperBandLoss, UpperBandSource
 
     from shared.devices import compute_device
     from shared.files.io import write_json
     from speech import Enhancer
     from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
-    from speech.training.kept import fitted
-    from speech.training.upper_band import UpperBandLoss, UpperBandSource
 
     prepare(threads)
     where = compute_device(device)
@@ -92,9 +92,10 @@ def mixtures(
     data: Path, further: Path | None, output: Path, models: list[Any], choose: str, count: int, seed: int
 ) -> tuple[Any, Any]:
     """The `Mixtures` to train on and to validate with."""
+    from upper_band.kept import RATE, full_band_clips
+    from upper_band.mixtures import MIX, Mixtures
+
     from speech.data.clips import read_clips
-    from speech.training.kept import RATE, full_band_clips
-    from speech.training.upper_band import MIX, Mixtures
 
     cache = output / "clips"
     cache.mkdir(parents=True, exist_ok=True)
@@ -116,8 +117,7 @@ def mixtures(
 def validated(network: Any, held: Any) -> dict[str, dict[str, float]]:
     """Means of both parts of the loss, in dB, of the enhanced and the noisy mixtures that were held out."""
     import torch
-
-    from speech.training.upper_band import UpperBandLoss
+    from upper_band.mixtures import UpperBandLoss
 
     losses = {"error": UpperBandLoss(1.0, 0.0), "levels": UpperBandLoss(0.0, 1.0, louder=1.0)}
     values: dict[tuple[str, str], list[torch.Tensor]] = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from shared.checks import Count, checked
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
-from shared.random import Generators, randn
+from shared.random import Generators, randn_like
 from shared.views import from_parts, real_parts, rows
 
 Trace = Literal["auto", "exact", "hutchinson"]
@@ -86,7 +86,7 @@ def directions_of(x: Tensor, trace: Trace, probes: int | Tensor, generator: Gene
                 f"probes of shape {tuple(probes.shape)}: need (probes, batch or 1, *{tuple(x.shape[1:])})"
             )
         return given.to(real)
-    drawn = [randn(real.shape, generator, dtype=real.dtype, device=x.device).sign() for _ in range(probes)]
+    drawn = [randn_like(real, generator).sign() for _ in range(probes)]
     return torch.stack([rows(one) for one in drawn])
 
 

@@ -47,9 +47,15 @@ def first_line(error: BaseException) -> str:
     return said.splitlines()[0] if said else type(error).__name__
 
 
-def counted(number: int, what: str) -> str:
-    """So many of a thing, in words: "1 channel", "2 channels"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def reason(error: BaseException) -> str:
+    """Why an item failed, in the words of the error where those are meant for users."""
+    known = isinstance(error, (DiffusionError, OSError))
+    return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """So many of a thing, in words: "1 channel", "2 channels", or by its own word for `many`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def first_few(said: Sequence[str], most: int, between: str = ", ") -> str:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from shared.checks import Chance, Checked, Count, NonNegative, checked
 from shared.errors import ConfigError
-from shared.random import Generators, device_of, randn
+from shared.random import Generators, device_of, randn_like
 from shared.sde.base import expand
 from shared.views import check_numbers
 
@@ -82,7 +82,7 @@ class Interpolant(Checked):
         count = len(x0)
         slices = torch.arange(count, dtype=torch.float64, device=place)
         t = (slices + torch.rand(count, generator=generator, dtype=torch.float64, device=place)) / count
-        t, z = t[torch.randperm(count, generator=generator, device=place)].to(x0.device), _noise(x0, generator)
+        t, z = t[torch.randperm(count, generator=generator, device=place)].to(x0.device), randn_like(x0, generator)
         states = torch.cat([self.state(x0, x1, t, z), self.state(x0, x1, t, -z)])
         v, noise = _predicted(network, states, t.repeat(2))
         wrong = (v - (x1 - x0).repeat(2, *[1] * (x0.ndim - 1))).abs().square()
@@ -137,15 +137,11 @@ class Interpolant(Checked):
                 here, there = float(self.gamma(now)), float(self.gamma(after))
                 x = x + float(after - now) * v + (kept * there - here) * z
                 if kept < 1:
-                    x = x + there * math.sqrt(1 - kept**2) * _noise(x, generator)
+                    x = x + there * math.sqrt(1 - kept**2) * randn_like(x, generator)
                 before = found
         if not bool(torch.isfinite(x).all()):
             raise ConfigError("states that are not finite: look at what the network predicts near the ends")
         return x
-
-
-def _noise(like: Tensor, generator: Generators) -> Tensor:
-    return randn(like.shape, generator, dtype=like.dtype, device=like.device)
 
 
 def _check_ends(x0: Tensor, x1: Tensor) -> None:

@@ -129,3 +129,8 @@ def randn(
         else:
             item.normal_(generator=own)  # the bits of torch.randn, sooner for small items
     return made.to(device or made.device)
+
+
+def randn_like(like: Tensor, generator: Generators = None) -> Tensor:
+    """`randn` of a tensor's shape, dtype and device."""
+    return randn(like.shape, generator, dtype=like.dtype, device=like.device)

@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = {"shared", "tsdiff", "speech", "tests", "recipes", "benchmarks", "docs"}
-OWN |= {"default_forecaster", "free_sources", "page", "speech_pairs"}
-"""The last four are folders of recipes."""
+OWN |= {"default_forecaster", "free_sources", "page", "speech_pairs", "upper_band"}
+"""The last five are folders of recipes."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]

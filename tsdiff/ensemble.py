@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -33,7 +34,64 @@ from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.tasks.suited import worth_of
 
 
-class EnsemblePredictor(GapCalls):
+class SeveralModels(GapCalls):
+    """What forecasters that hold several models have in common."""
+
+    if TYPE_CHECKING:
+
+        def serialize(self, path: str | os.PathLike[str]) -> None: ...
+
+        @classmethod
+        def from_pretrained(cls, path: Path, device: str | torch.device | None = None) -> Self: ...
+
+    @property
+    @abstractmethod
+    def models(self) -> Sequence[TSDiffPredictor]:
+        """Those that it holds."""
+
+    @property
+    def nfe(self) -> int:
+        """Network calls that each sample of the last `predict` took, in the member that took most."""
+        return max((model.nfe for model in self.models), default=0)
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with covariates.
+
+        Raises:
+            ConfigError: in another order than others.
+        """
+        return agreed(one.covariate_names for one in self.models)
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """See `TSDiffPredictor`; of those members that were trained with static numbers.
+
+        Raises:
+            ConfigError: in another order than others.
+        """
+        return agreed(one.static_names for one in self.models)
+
+    @property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """See `TSDiffPredictor`; of the first member that was trained with categories."""
+        return next((one.vocabulary for one in self.models if one.vocabulary), {})
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """`serialize`, for `from_pretrained` and the commands' --model."""
+        self.serialize(path)
+
+    @classmethod
+    def deserialize(cls, path: str | os.PathLike[str], device: str | torch.device | None = None, **kwargs: Any) -> Self:
+        """The predictor that `serialize` wrote.
+
+        Raises:
+            CheckpointError: there is none, or a member is damaged.
+        """
+        return cls.from_pretrained(Path(path), device)
+
+
+class EnsemblePredictor(SeveralModels):
     """Forecasts whose samples come from several models in equal shares, so that what the models disagree about widens
     the intervals (as Lakshminarayanan et al. 2017 do with densities).
 
@@ -55,14 +113,14 @@ class EnsemblePredictor(GapCalls):
         self.members = tuple(_drawing_apart(members))
 
     @property
+    def models(self) -> Sequence[TSDiffPredictor]:
+        """Its members."""
+        return self.members
+
+    @property
     def freq(self) -> str:
         """Frequency of the series."""
         return self.members[0].freq
-
-    @property
-    def nfe(self) -> int:
-        """Network calls that each sample of the last `predict` took, in the member that took most."""
-        return max(member.nfe for member in self.members)
 
     @property
     def sampling(self) -> Sampling:
@@ -73,29 +131,6 @@ class EnsemblePredictor(GapCalls):
     def config(self) -> TSDiffConfig:
         """What the first model is."""
         return self.members[0].config
-
-    @property
-    def covariate_names(self) -> tuple[str, ...]:
-        """See `TSDiffPredictor`; of those members that were trained with covariates.
-
-        Raises:
-            ConfigError: in another order than others.
-        """
-        return agreed(one.covariate_names for one in self.members)
-
-    @property
-    def static_names(self) -> tuple[str, ...]:
-        """See `TSDiffPredictor`; of those members that were trained with static numbers.
-
-        Raises:
-            ConfigError: in another order than others.
-        """
-        return agreed(one.static_names for one in self.members)
-
-    @property
-    def vocabulary(self) -> dict[str, tuple[str, ...]]:
-        """See `TSDiffPredictor`; of the first member that was trained with categories."""
-        return next((one.vocabulary for one in self.members if one.vocabulary), {})
 
     def __repr__(self) -> str:
         return f"EnsemblePredictor({len(self.members)} members, the first {self.members[0]!r})"
@@ -156,21 +191,6 @@ class EnsemblePredictor(GapCalls):
             for place, member in enumerate(self.members):
                 member.serialize(made / str(place))
             write_json(made / ENSEMBLE, {"members": len(self.members)})
-
-    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
-        """`serialize`, for `from_pretrained`."""
-        self.serialize(path)
-
-    @classmethod
-    def deserialize(
-        cls, path: str | os.PathLike[str], device: str | torch.device | None = None, **kwargs: Any
-    ) -> EnsemblePredictor:
-        """The predictor that `serialize` wrote.
-
-        Raises:
-            CheckpointError: there is none, or a member is damaged.
-        """
-        return cls.from_pretrained(Path(path), device)
 
     @classmethod
     def from_pretrained(

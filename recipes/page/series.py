@@ -13,11 +13,10 @@ import pandas as pd
 from gluonts.model.forecast import QuantileForecast
 
 from shared.checks import Count, checked
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from tsdiff import TSDiffPredictor
 from tsdiff.data import SeriesSet, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
-from tsdiff.data.entries import counted
 from tsdiff.data.frequency import shifted
 from tsdiff.data.known import Names, read_frame
 from tsdiff.evaluation.plots import plot_forecasts
@@ -113,7 +112,7 @@ def _forecast(job: _Job) -> SeriesResult:
     pairs = [(entry, {"item_id": entry["item_id"], "target": unknown}) for entry in job.series]
     picture = job.folder / "forecasts.png"
     plot_forecasts(_fans(table, job.series, request.horizon), pairs, picture, stamp=job.series.stamp)
-    about = f"{_counted(job.series)}, {counted(request.horizon, 'step', 'steps')} ahead of frequency {job.series.freq}"
+    about = f"{_counted(job.series)}, {counted(request.horizon, 'step')} ahead of frequency {job.series.freq}"
     return job.result(table, picture, "forecasts.csv", about)
 
 
@@ -141,7 +140,7 @@ def _fill(job: _Job) -> SeriesResult:
     table["timestamp"] = to_timestamps(pd.PeriodIndex(table["timestamp"]), job.series.stamp)
     table = job.series.origin.restored(table.sort_values("imputed", ascending=False, kind="stable"))
     download = write_download(job.folder / "filled.csv", table.sort_index())
-    filled = counted(gaps, "missing value", "missing values")
+    filled = counted(gaps, "missing value")
     about = f"{_counted(job.series)}: {filled} filled; the table shows these first"
     return SeriesResult(picture, download, table.head(_SHOWN_ROWS), about=about)
 
@@ -156,7 +155,7 @@ def _anomalies(job: _Job) -> SeriesResult:
     found = table[table["anomaly"]].sort_values("score", ascending=False)
     download = write_download(job.folder / "anomalies.csv", table)
     about = (
-        f"{_counted(job.series)}: the {counted(len(found), 'step', 'steps')} that the model finds least likely, the "
+        f"{_counted(job.series)}: the {counted(len(found), 'step')} that the model finds least likely, the "
         "strangest first; "
         f"{job.request.share:.1%} of a series' steps are always above its threshold, be they odd or not"
     )
@@ -168,5 +167,5 @@ TASKS = {"forecast": _forecast, "fill": _fill, "anomalies": _anomalies}
 
 def _counted(series: SeriesSet) -> str:
     longest = max(entry["target"].shape[-1] for entry in series)
-    steps = counted(longest, "step", "steps")
+    steps = counted(longest, "step")
     return f"one series of {steps}" if len(series) == 1 else f"{len(series)} series of up to {steps}"

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from shared.errors import DataError, first_line
+from shared.errors import DataError, counted, first_line
 from shared.files.io import write_csv
 from tsdiff.data.columns import ITEM_NAMES, TIMESTAMP_NAMES
-from tsdiff.data.entries import counted
 from tsdiff.data.frames import load_table
 from tsdiff.data.known import Names
 from tsdiff.data.tables import HEAD_LINES, parsed_csv
@@ -54,7 +53,7 @@ def look(request: TableRequest, folder: Path, tell: Tell, limits: Limits) -> Tab
     tell(0.0, "reading")
     frame = read_table(request, limits)
     columns = frame.columns.tolist()
-    about = f"{counted(len(frame), 'row', 'rows')}, {counted(len(columns), 'column', 'columns')}"
+    about = f"{counted(len(frame), 'row')}, {counted(len(columns), 'column')}"
     try:
         return TableLook(find_columns(frame), columns, about=about)
     except DataError as error:

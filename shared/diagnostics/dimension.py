@@ -24,7 +24,7 @@ from shared.divergence import Trace, data_and_divergence, dimensions, directions
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
 from shared.likelihood import estimate_log_likelihood
-from shared.random import Generators, randn
+from shared.random import Generators, randn_like
 from shared.samplers.run import Node
 from shared.sde.base import SDE, anchored, residual
 from shared.views import rows
@@ -169,7 +169,7 @@ def score_spectrum(
         raise ConfigError(f"copies={copies} of {dims} dimensions: need at least as many copies")
     field, scores = ScoreField(denoiser, sde, t, x0, y), list[Tensor]()
     for _ in range(copies):
-        noise = randn(x0.shape, generator, dtype=x0.dtype, device=x0.device)
+        noise = randn_like(x0, generator)
         with torch.no_grad():
             scores.append(rows(field.score(field.noisy(x0, noise))))
     values = torch.linalg.svdvals(torch.stack(scores, dim=1).double() * math.sqrt(field.variance / copies))

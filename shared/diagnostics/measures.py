@@ -18,7 +18,7 @@ from shared.diagnostics.field import ScoreField, inner
 from shared.divergence import EXACT_UP_TO, dimensions
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction
-from shared.random import Generators, randn
+from shared.random import Generators, randn_like
 from shared.sde.base import SDE
 
 _SPAN = 0.02
@@ -112,9 +112,9 @@ def loop_integral(
 
 def asymmetric_plane(field: ScoreField, u: Tensor, generator: Generators = None) -> tuple[Tensor, Tensor]:
     """A random direction a, and (J − Jᵀ)a, towards which the field turns most; random too where that is 0."""
-    a = randn(u.shape, generator, dtype=u.dtype, device=u.device)
+    a = randn_like(u, generator)
     forward, back = field.products(u, a)
-    turn, other = forward - back, randn(u.shape, generator, dtype=u.dtype, device=u.device)
+    turn, other = forward - back, randn_like(u, generator)
     return a, torch.where(_norm(turn) > 1e-7 * _norm(forward), turn, other)
 
 
@@ -204,7 +204,7 @@ def _gradient_of_energy(field: ScoreField, u: Tensor, directions: list[Tensor]) 
 
 
 def _signs(like: Tensor, generator: Generators) -> Tensor:
-    return randn(like.shape, generator, dtype=like.dtype, device=like.device).sign()
+    return randn_like(like, generator).sign()
 
 
 def _norm(values: Tensor) -> Tensor:

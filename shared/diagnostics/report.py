@@ -29,7 +29,7 @@ from shared.diagnostics.sampling import SamplingDistance, sampling_errors
 from shared.divergence import dimensions
 from shared.errors import ConfigError, counted
 from shared.guidance import DenoiserFunction
-from shared.random import make_generator, randn
+from shared.random import make_generator, randn_like
 from shared.samplers import MethodSetting
 from shared.sde.base import SDE, residual
 from shared.views import check_numbers
@@ -293,7 +293,7 @@ class _Diagnoser:
         return make_generator(self.settings.seed, "diagnosis", name)
 
     def _noise(self) -> Tensor:
-        return randn(self.x0.shape, self._generator("noise"), dtype=self.x0.dtype, device=self.x0.device)
+        return randn_like(self.x0, self._generator("noise"))
 
     def _at(self, level: Level) -> tuple[ScoreField, Tensor]:
         found = ScoreField(self.denoiser, self.sde, level.t, self.x0, self.y)

@@ -42,7 +42,6 @@ def sampling_errors(
     method: str | Sampler = "ode2",
     *,
     fine: int = 200,
-    t_end: float | None = None,
 ) -> list[SamplingDistance]:
     """Distances of few steps from many, of samples that start alike.
 
@@ -55,7 +54,6 @@ def sampling_errors(
         steps: numbers of steps.
         method: a name or settings.
         fine: steps of the reference, many more than those.
-        t_end: where sampling ends.
 
     Raises:
         ConfigError: a predictor–corrector or an adaptive method, or counts below 1.
@@ -65,13 +63,12 @@ def sampling_errors(
     if isinstance(found, Exponential) and found.eta > 0:
         found = replace(found, noise="path")
     counts = [checked(Count, steps=one) for one in steps]
-    reference = Reference(denoiser, sde, x_start, y, found, fine=checked(Count, fine=fine), t_end=t_end)
+    reference = Reference(denoiser, sde, x_start, y, found, fine=checked(Count, fine=fine))
     if not 0 < reference.size < float("inf"):
         raise SamplingError(f"the ends of {fine} steps are not finite; take more steps, or another method")
     distances = []
     for one in counts:
-        times = method_times(found, sde, one, t_end=t_end)
-        result = reference.reached(times)
+        result = reference.reached(method_times(found, sde, one))
         far = reference.distances(result.x) / reference.size
         distances.append(SamplingDistance(one, result.nfe, float(far.median()), float(far.max())))
     return distances

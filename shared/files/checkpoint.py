@@ -24,7 +24,7 @@ from torch import Tensor, contiguous_format, nn
 from shared.errors import CheckpointError, MissingPackageError, first_few, first_line
 from shared.files.budget import Budget
 from shared.files.documents import parse_json, read_json
-from shared.files.io import atomic_path, in_turn, temporary_path, write_json
+from shared.files.io import atomic_path, held, temporary_path, write_json
 from shared.files.settings import dataclass_from
 from shared.optional import needed
 from shared.precision import single
@@ -38,6 +38,8 @@ _OF_MODELS = ["*.json", WEIGHTS, f"*/{WEIGHTS}"]
 _ALONE = [CONFIG, WEIGHTS]
 """What a model is no model without."""
 _REMEDY = "copy or train the model again"
+_PATIENCE = 10.0
+"""Seconds for which processes that change a folder's files wait for each other; a training holds its own for hours."""
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 
@@ -97,7 +99,7 @@ def replacing(
         yield made
         files = sorted((one for one in made.rglob("*") if one.is_file()), key=(made / own).__eq__)
         targets = [folder / one.relative_to(made) for one in files]
-        with in_turn(folder):
+        with held(folder, patience=_PATIENCE):
             left = set(parts()) - set(targets)
             _change_places(files, targets, {own, WEIGHTS, *others})
             for file in left:

@@ -141,50 +141,33 @@ def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple
 
 
 @contextmanager
-def held(folder: str | os.PathLike[str]) -> Iterator[bool]:
-    """Whether a folder, which is made if need be, is this one's until the end: False where another holds it, in this
-    process or in one that lives. Where the system or the file system has no locks, all have it."""
+def held(folder: str | os.PathLike[str], patience: float = 0.0) -> Iterator[bool]:
+    """Whether a folder, which is made if need be, is this one's until the end: False where another, in this process or
+    in one that lives, still holds it after `patience` seconds. Where the system or the file system has no locks, all
+    have it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield True
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle, until = os.open(folder, os.O_RDONLY), time.monotonic() + patience
     try:
-        free = True
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            free = False
-        except OSError:
-            pass
+        while not (free := _locks(handle)) and time.monotonic() < until:
+            time.sleep(0.01)
         yield free
     finally:
         os.close(handle)
 
 
-@contextmanager
-def in_turn(folder: str | os.PathLike[str], patience: float = 10.0) -> Iterator[None]:
-    """Wait until no other process changes the files of a folder so; those that are still at it after `patience`
-    seconds, as a training holds its folder for hours, are not waited for. Nobody is where there are no locks."""
-    if fcntl is None:
-        yield
-        return
-    handle, until = os.open(folder, os.O_RDONLY), time.monotonic() + patience
+def _locks(handle: int) -> bool:
+    """Whether a lock is had at once; so it is where a file system has none."""
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < until:
-                    time.sleep(0.01)
-                    continue
-            except OSError:
-                pass  # a file system without locks
-            break
-        yield
-    finally:
-        os.close(handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def remove_unfinished(folder: str | os.PathLike[str], again: bool = False) -> None:

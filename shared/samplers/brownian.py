@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from shared.random import make_generator, randn
+from shared.random import make_generator, randn_like
 
 _LOW, _HIGH, _DEPTH = -20.0, 20.0, 13
 """Range of log-SNR, and how often it is halved; within the last piece one draw serves."""
@@ -88,7 +88,7 @@ class _Path:
 
     def _draw(self, key: tuple[int, int]) -> Tensor:
         generator = make_generator(self._seed, "brownian", *key, device=self._like.device)
-        return randn(self._like.shape, generator, dtype=self._like.dtype, device=self._like.device)
+        return randn_like(self._like, generator)
 
 
 def _bridge(left: Tensor | None, right: Tensor | None, before: float, after: float, noise: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ nearer to those that many steps reach from the same starts (a pattern search ove
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import get_args
@@ -61,7 +61,6 @@ def search_grid(
     guidance: Guidance | None = None,
     fine: int = 200,
     most_runs: int = 100,
-    tell: Callable[[int, float], None] | None = None,
 ) -> SearchedGrid:
     """The times of `steps` steps with which a sampler comes nearest to its own limit.
 
@@ -74,7 +73,6 @@ def search_grid(
             schedules that have names.
         fine: steps of the reference: of `ode3`, or of the method itself where it is stochastic.
         most_runs: how often the starts may be sampled, of which each costs `steps` calls.
-        tell: called after each run with its number and the least error so far.
 
     Raises:
         ConfigError: a method whose samples do not depend on its steps alone: one with fresh noise, a
@@ -87,14 +85,11 @@ def search_grid(
     if first is not None:
         start, t_end = float(first[0]), float(first[-1])
     reference = Reference(denoiser, sde, x_start, y, found, fine=fine, t_start=start, t_end=t_end, guidance=guidance)
-    runs, least = 0, math.inf
+    runs = 0
 
     def error(times: Tensor) -> float:
-        nonlocal runs, least
+        nonlocal runs
         runs, value = runs + 1, float(reference.distances(reference.reached(times).x).mean()) / reference.size
-        least = min(least, value) if math.isfinite(value) else least
-        if tell is not None:
-            tell(runs, least)
         return value if math.isfinite(value) else math.inf
 
     if first is not None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.errors import DiffusionError
 from shared.scale.places import Folder
 
 MOST_NOTES = 20
@@ -115,9 +114,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def reason(error: BaseException) -> str:
-    """Why an item failed, in the words of the error where those are meant for users."""
-    known = isinstance(error, (DiffusionError, OSError))
-    return str(error) if known else f"{type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ import torch
 
 from shared.checks import Count, checked
 from shared.console.progress import bar
-from shared.errors import DiffusionError
+from shared.errors import reason
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
@@ -221,9 +221,8 @@ class _Job:
             yield
         except Exception as error:
             self._full |= isinstance(error, UnwritableError)
-            known = isinstance(error, (DiffusionError, OSError))
             with self._lock:
-                self._report.failed[file.name] = str(error) if known else f"{type(error).__name__}: {error}"
+                self._report.failed[file.name] = reason(error)
 
 
 @dataclass(frozen=True)

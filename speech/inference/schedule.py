@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shared.errors import ConfigError, DataError
-from shared.random import make_generator, randn
+from shared.random import make_generator, randn_like
 from shared.samplers.laws import Spectrum
 from shared.samplers.search import SearchedGrid, search_grid
 from speech.inference.sampling import method_of, network_time, sampling_times
@@ -61,7 +61,7 @@ def search_schedule(
     first = sampling_times(model.sde, base)
     generator, begin = make_generator(seed, "schedule"), float(first[0])
     if begin < model.sde.T:
-        x = model.sde.perturb(y, first[:1], randn(y.shape, generator, dtype=y.dtype, device=y.device), y)
+        x = model.sde.perturb(y, first[:1], randn_like(y, generator), y)
     else:
         x = model.sde.prior_sample(y, generator)
 

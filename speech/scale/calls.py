@@ -120,12 +120,13 @@ def _groups(names: Sequence[str], size: int) -> list[tuple[str, ...]]:
 
 def _unit(number: int, names: tuple[str, ...], source: Path, passed: Mapping[str, str]) -> Unit:
     """Files, known by what the file system tells of them; the first has those that are passed over."""
-    stamps = [[name, about.st_size, about.st_mtime_ns] for name in names for about in [_about(source / name)]]
+    stamps = [[name, *_stamp(source / name)] for name in names]
     return Unit(digest_of(names), names, digest_of(stamps), names, {} if number else passed)
 
 
-def _about(path: Path) -> os.stat_result:
-    return path.stat() if path.exists() else path.lstat()  # a link that leads nowhere fails where it is read
+def _stamp(path: Path) -> tuple[int, int]:
+    about = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere fails where it is read
+    return about.st_size, about.st_mtime_ns
 
 
 def evaluate(
@@ -168,6 +169,6 @@ def _scored_units(jobs: Sequence[Scoring], size: int) -> Iterator[Unit]:
     for first in range(0, len(jobs), size):
         group = tuple(jobs[first : first + size])
         paths = [path for job in group for each in job.paths.values() for path in each]
-        stamps = [[str(path), about.st_size, about.st_mtime_ns] for path in paths for about in [_about(path)]]
+        stamps = [[str(path), *_stamp(path)] for path in paths]
         names = tuple(job.file for job in group)
         yield Unit(digest_of(names), group, digest_of(names, stamps), names)

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from shared.errors import reason
 from shared.files.checkpoint import resolve
 from shared.files.settings import plain
 from shared.scale import Outcome, Step, Unit, Work, digest_of
 from shared.scale.places import Folder
-from shared.scale.units import digest_of_folder, one_thread, reason
+from shared.scale.units import digest_of_folder, one_thread
 from shared.version import __version__
 from speech.audio.coding import RawFormat, written_name
 from speech.audio.loudness import LoudnessGoal

@@ -7,7 +7,15 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("shared", "tsdiff", "speech", "recipes/speech_pairs", "recipes/default_forecaster", "recipes/free_sources")
+PACKAGES = (
+    "shared",
+    "tsdiff",
+    "speech",
+    "recipes/speech_pairs",
+    "recipes/default_forecaster",
+    "recipes/free_sources",
+    "recipes/upper_band",
+)
 
 LEFT_OUT = ("/__init__.py", "plots.py", "/picture.py", "shared/errors.py", "/commands/", "/presets.py")
 """Exports, what is looked at, words, and tables of settings; commands are tested by whole runs, minutes for each."""
@@ -294,6 +302,10 @@ TESTS = {
     "tsdiff/tasks/synthesis/downstream.py": ("tsdiff/tasks/test_downstream.py",),
     "tsdiff/tasks/synthesis/statistics.py": ("tsdiff/tasks/test_realism.py",),
     "recipes/default_forecaster/": ("tsdiff/pretraining/test_synthetic.py",),
+    "recipes/upper_band/": (
+        "speech/training/test_upper_band_training.py",
+        "speech/training/test_extension_training.py",
+    ),
     "recipes/free_sources/": ("recipes/test_series_sets.py", "tsdiff/pretraining/test_further_sets.py"),
     "tsdiff/pretraining/": ("tsdiff/pretraining/test_synthetic.py", "tsdiff/model/test_averaged_weights.py"),
     "tsdiff/pretraining/finetuning.py": ("tsdiff/test_default_model.py",),

@@ -16,7 +16,7 @@ from gluonts.model.predictor import Predictor
 
 from shared.errors import CheckpointError
 from shared.files.checkpoint import open_checkpoint
-from shared.files.io import in_turn
+from shared.files.io import held
 from tests.tsdiff.test_saved import ensemble_of, pool_of, random_predictor
 from tsdiff import Sampling, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
@@ -89,7 +89,7 @@ def test_forecasters_that_are_written_at_once_take_turns(make: Callable[[], Any]
 
 
 def test_a_folder_that_a_training_holds_is_waited_for_no_longer_than_it_takes(tmp_path: Path):
-    with in_turn(tmp_path), in_turn(tmp_path, patience=0.1):
+    with held(tmp_path), held(tmp_path, patience=0.1):
         (tmp_path / "written").touch()
     assert (tmp_path / "written").exists()
 

@@ -22,10 +22,8 @@ from tsdiff.automatic.guards import Guard
 from tsdiff.automatic.report import Report
 from tsdiff.data import normalise_freq
 from tsdiff.data.entries import Entry
-from tsdiff.data.named import agreed
-from tsdiff.ensemble import imputed_by, joined
+from tsdiff.ensemble import SeveralModels, imputed_by, joined
 from tsdiff.faces.doors import told_left_out
-from tsdiff.faces.gaps import GapCalls
 from tsdiff.faces.keywords import check_sampling
 from tsdiff.faces.saved import replacing, write_kind
 from tsdiff.model.beside import AUTO
@@ -49,7 +47,7 @@ class Member:
     predictor: TSDiffPredictor | Guard
 
 
-class AutoPredictor(GapCalls):
+class AutoPredictor(SeveralModels):
     """Forecasts whose paths come from several forecasters by their shares.
 
     Each path is one of a single member, so that its steps belong together as that member has them.
@@ -89,30 +87,10 @@ class AutoPredictor(GapCalls):
         return self.members[0].predictor.freq
 
     @property
-    def nfe(self) -> int:
-        """Network calls that each sample of the last `predict` took, in the member that took most."""
-        return max((model.nfe for model in self.models), default=0)
-
-    @property
     def config(self) -> WindowConfig:
         """What the members need of a series, all of them together."""
         found = max((model.config for model in self.models), key=_needs, default=None)
         return found or WindowConfig(self.freq, self.prediction_length, self.prediction_length)
-
-    @property
-    def covariate_names(self) -> tuple[str, ...]:
-        """See `TSDiffPredictor`; of those members that were trained with covariates."""
-        return agreed(one.covariate_names for one in self.models)
-
-    @property
-    def static_names(self) -> tuple[str, ...]:
-        """See `TSDiffPredictor`; of those members that were trained with static numbers."""
-        return agreed(one.static_names for one in self.models)
-
-    @property
-    def vocabulary(self) -> dict[str, tuple[str, ...]]:
-        """See `TSDiffPredictor`; of the member that was trained with categories."""
-        return next((one.vocabulary for one in self.models if one.vocabulary), {})
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{one.share:.2f} {one.name}" for one in self.members)
@@ -215,17 +193,6 @@ class AutoPredictor(GapCalls):
                 members.append(about)
             own = {name: getattr(self.sampling, name) for name in _OWN}
             write_json(made / AUTO, {"members": members, "sampling": own, "report": self.report.as_dict()})
-
-    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
-        """`serialize`, for `from_pretrained` and the commands' --model."""
-        self.serialize(path)
-
-    @classmethod
-    def deserialize(
-        cls, path: str | os.PathLike[str], device: str | torch.device | None = None, **kwargs: Any
-    ) -> AutoPredictor:
-        """`from_pretrained`."""
-        return cls.from_pretrained(path, device)
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str], device: str | torch.device | None = None) -> AutoPredictor:

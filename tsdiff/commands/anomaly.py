@@ -11,14 +11,14 @@ import numpy as np
 
 from shared.console.command import claim_output, note, prepare, show, status
 from shared.console.notes import Note
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import predictor_for
 from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Anomaly
 from tsdiff.data import Entry, Stamp, candidate_seasons
 from tsdiff.data.clocks import tell_changes_in_scored
-from tsdiff.data.entries import counted, read_series
+from tsdiff.data.entries import read_series
 from tsdiff.data.series import summarised
 from tsdiff.model.model import TSDiff
 from tsdiff.predictor import TSDiffPredictor

@@ -14,7 +14,7 @@ from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, given, note, prepare, show
 from shared.console.progress import track
-from shared.errors import DataError
+from shared.errors import DataError, counted
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.commands.common import DECIDED, forecaster_for
 from tsdiff.commands.job import Job, load_job
@@ -24,7 +24,6 @@ from tsdiff.commands.told import told_kinds
 from tsdiff.data import Entry, candidate_seasons
 from tsdiff.data.clocks import tell_changes
 from tsdiff.data.covariates import DYNAMIC
-from tsdiff.data.entries import counted
 from tsdiff.evaluation.metrics import (
     Metrics,
     best_seasonal_naive,
@@ -107,7 +106,7 @@ def score(job: Job, predictor: Forecaster, output: Path, samples: int) -> Scored
     model = evaluate(forecasts, test)
     lag, naive = best_seasonal_naive(test, candidate_seasons(job.series.freq)[:2])
     rows = {"TSDiff": model, f"seasonal naive ({lag})": naive}
-    title = f"{counted(len(forecasts), 'window', 'windows')} of {counted(job.prediction_length, 'step', 'steps')}"
+    title = f"{counted(len(forecasts), 'window')} of {counted(job.prediction_length, 'step')}"
     show(rich_metrics_table(rows, title=title))
     for line in sorted({*model.notes, *naive.notes}):
         note(line)
@@ -144,14 +143,14 @@ def write_results(job: Job, predictor: Forecaster, output: Path, samples: int, t
 def told(job: Job, scored: Scored | None, future: Sequence[SampleForecast], samples: int, regressed: bool) -> str:
     """What was forecast, and what was decided from the data, in a line; `regressed`: the model takes no covariates
     itself."""
-    ahead, each = counted(job.prediction_length, "step", "steps"), counted(samples, "sample", "samples")
+    ahead, each = counted(job.prediction_length, "step"), counted(samples, "sample")
     parts = [f"{len(job.series)} series of {job.series.freq!r}, {ahead} ahead, {each} each"]
     if scored is None:
         parts.append("not scored")
     else:
         crps, naive = scored.model.crps, scored.naive.crps
         beside = f", {crps / naive:.2f} × that of the seasonal naive" if naive and np.isfinite(naive) else ""
-        windows = counted(len(scored.forecasts), "window", "windows")
+        windows = counted(len(scored.forecasts), "window")
         parts.append(f"CRPS {crps:.4g} on {windows}{beside}")
     decided = _decided(future or (scored.forecasts if scored else []))
     parts += told_kinds(decided)

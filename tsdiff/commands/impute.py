@@ -12,6 +12,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from shared.console.command import claim_output, given, note, prepare, show, status
+from shared.errors import counted
 from shared.files.io import write_csv, write_json, write_text
 from shared.random import derive_seed
 from tsdiff.commands.common import DECIDED, predictor_for
@@ -20,7 +21,6 @@ from tsdiff.commands.options import Impute
 from tsdiff.commands.told import told_kinds
 from tsdiff.data import Entry, candidate_seasons, to_timestamps
 from tsdiff.data.clocks import tell_changes_at_gaps
-from tsdiff.data.entries import counted
 from tsdiff.data.frequency import shifted
 from tsdiff.evaluation.metrics import Metrics, evaluate, metrics_table, rich_metrics_table
 from tsdiff.evaluation.pairs import Pair
@@ -114,7 +114,7 @@ def score(job: Job, predictor: TSDiffPredictor, hidden: Hidden, samples: int, ou
         f"one season before ({season})": evaluate(seasons, hidden.pairs),
     }
     count = int(sum((~np.isnan(label["target"])).sum() for _, label in hidden.pairs))
-    show(rich_metrics_table(rows, title=f"{counted(count, 'hidden value', 'hidden values')} of {len(made)} series"))
+    show(rich_metrics_table(rows, title=f"{counted(count, 'hidden value')} of {len(made)} series"))
     for text in rows["TSDiff"].notes:
         if not text.endswith("missing and left out"):  # as all are that were not hidden
             note(text)
@@ -165,7 +165,7 @@ def told(job: Job, predictor: TSDiffPredictor, values: int) -> str:
     decided = [Suited.of(one, sampling, seasons) for one in gapped]
     stay = [gaps_stay(one, sampling, seasons) for one in gapped]
     decided = [one if stays else replace(one, jumps=0) for one, stays in zip(decided, stay, strict=True)]
-    filled = f"{counted(values, 'missing value', 'missing values')} of {len(gapped)} series filled"
+    filled = f"{counted(values, 'missing value')} of {len(gapped)} series filled"
     return "; ".join([filled, *told_kinds(decided)])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.checks import Count, checked
 from shared.console.command import note
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from tsdiff.commands.groups import Covariates, Model, Series, Untrained
 from tsdiff.commands.matching import OF_COLUMNS, known_categories, saved_forecaster
 from tsdiff.commands.options import Anomaly, Forecast, Impute, Refine
@@ -25,7 +25,6 @@ from tsdiff.data import (
     split_windows,
     unsplit,
 )
-from tsdiff.data.entries import counted
 from tsdiff.data.known import unused_columns
 from tsdiff.data.series import summarised
 from tsdiff.fitting.chosen import FEW_VALUES, few
@@ -165,7 +164,7 @@ def _refuse_twins(series: SeriesSet) -> None:
     counts = Counter(str(entry["item_id"]) for entry in series)
     twins = [name for name, count in counts.items() if count > 1]
     if twins:
-        more = f", and {len(twins) - 1} more of {counted(len(counts), 'name', 'names')} too" if len(twins) > 1 else ""
+        more = f", and {len(twins) - 1} more of {counted(len(counts), 'name')} too" if len(twins) > 1 else ""
         raise DataError(
             f"{counts[twins[0]]} series have the item_id {twins[0]!r}{more}; give each its own, or leave item_id out, "
             "which numbers them"
@@ -192,7 +191,7 @@ def _usual_horizon(series: SeriesSet, held_out: bool) -> int:
     season, longest = candidate_seasons(series.freq)[0], max(len(entry["target"]) for entry in series)
     horizon = max(1, min(season, longest // 10))
     what = f"a season of {series.freq!r}" if horizon == season else "a tenth of the longest series"
-    steps = counted(horizon, "step", "steps")
+    steps = counted(horizon, "step")
     if held_out:
         note(f"--prediction-length is left out: windows of {steps} are held out, {what}")
     return horizon
@@ -215,8 +214,8 @@ def _split(series: SeriesSet, horizon: int, windows: int | None, work: str | Non
     longest = max(len(entry["target"]) for entry in series)
     if windows is None and work and trained and longest <= horizon:
         note(
-            f"the longest series has {counted(longest, 'value', 'values')}, too few to hold "
-            f"{counted(horizon, 'step', 'steps')} out: nothing is scored, and {_UNSCORED[work]}"
+            f"the longest series has {counted(longest, 'value')}, too few to hold "
+            f"{counted(horizon, 'step')} out: nothing is scored, and {_UNSCORED[work]}"
         )
         return unsplit(series, horizon)
     windows = 1 if windows is None else windows

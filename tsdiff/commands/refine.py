@@ -13,7 +13,7 @@ import pandas as pd
 from gluonts.model.forecast import Forecast
 
 from shared.console.command import claim_output, note, prepare, show, status
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.files.io import write_csv, write_json, write_text
 from tsdiff.baselines import BASELINE_NAMES, train_baseline
 from tsdiff.baselines.named import check_installed
@@ -21,7 +21,6 @@ from tsdiff.commands.common import predictor_for
 from tsdiff.commands.job import Job, load_job
 from tsdiff.commands.options import Refine
 from tsdiff.data import split_windows
-from tsdiff.data.entries import counted
 from tsdiff.evaluation.metrics import Metrics, evaluate, forecasts_to_frame, metrics_table, rich_metrics_table
 from tsdiff.evaluation.pairs import Pair
 from tsdiff.evaluation.plots import plot_forecasts
@@ -200,8 +199,8 @@ def main(options: Refine) -> None:
         draw(made.before, made.after, pairs, f"{title}, before and after", output / f"{name}.png", job)
     for name in set(BASELINE_NAMES) - set(scores):  # of an earlier run
         (output / f"{name}.png").unlink(missing_ok=True)
-    steps = counted(job.prediction_length, "step", "steps")
-    show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window', 'windows')} of {steps}"))
+    steps = counted(job.prediction_length, "step")
+    show(rich_metrics_table(rows, title=f"{counted(len(pairs), 'window')} of {steps}"))
     for line in sorted({line for one in rows.values() for line in one.notes}):
         note(line)
     write_text(output / "metrics.md", metrics_table(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tsdiff.tasks.decisions import changed, taken_for, totals, with_calendar_days, with_jumps
+from tsdiff.tasks.decisions import taken_for
 from tsdiff.tasks.suited import Suited
 
 _CHANGED = {
@@ -17,16 +17,17 @@ _CHANGED = {
 
 def told_kinds(decided: Collection[Suited]) -> list[str]:
     """What series were taken for, in parts of a line."""
-    positive, whole = (taken_for(decided)[name] for name in ("nonnegative", "counts"))
+    found = taken_for(decided)
+    positive, whole = found["nonnegative"], found["counts"]
     parts = [f"{whole} taken for counts: whole samples, their share of zeros"] if whole else []
     if positive > whole:
         parts.append(f"{positive - whole} {'more ' if whole else ''}taken for never below 0")
     if limited := sum(one.limited for one in decided):
         parts.append(f"{limited} kept within limits that their values show")
-    if days := with_calendar_days(decided):
+    if days := found["calendar_days"]:
         parts.append(f"the calendar tells of {days}")
-    if stay := with_jumps(decided):
+    if stay := found["jumps"]:
         parts.append(f"{stay} taken to stay but for jumps")
-    if grown := totals(decided):
+    if grown := found["totals"]:
         parts.append(f"{grown} taken for running totals, by what they grow by")
-    return parts + [f"{count} {_CHANGED[name]}" for name, count in changed(decided).items() if count]
+    return parts + [f"{found[name]} {words}" for name, words in _CHANGED.items() if found[name]]

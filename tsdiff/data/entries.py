@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
-from shared.errors import DataError
+from shared.errors import DataError, counted
 from tsdiff.data.covariates import CATEGORIES, COVARIATES, DYNAMIC, REALS, clean_covariates
 from tsdiff.data.frequency import freq_of, quiet, shifted
 
@@ -228,11 +228,6 @@ def _as_entry(place: int, entry: Any, dataset: Any) -> Entry:
         f"item {place} of the dataset is a {type(entry).__name__}, not a GluonTS entry such as "
         f'{{"start": pd.Period("2024-01-01", "h"), "target": [1.0, 2.0]}}{pair}'
     )
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Write a count with its noun: "1 gap", "3 gaps"."""
-    return f"{count} {one if count == 1 else many}"
 
 
 def clean_target(values: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:

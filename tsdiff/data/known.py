@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.console.notes import tell
-from shared.errors import ConfigError, DataError, first_few
+from shared.errors import ConfigError, DataError, counted, first_few
 from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
@@ -22,7 +22,7 @@ from tsdiff.data.columns import (
     told_apart,
 )
 from tsdiff.data.covariates import DYNAMIC, completed
-from tsdiff.data.entries import Entry, counted, kind_of, towards_pandas
+from tsdiff.data.entries import Entry, kind_of, towards_pandas
 from tsdiff.data.frames import series_from_frame
 from tsdiff.data.frequency import quiet, steps_between
 from tsdiff.data.layouts import looks_wide, with_levels

@@ -135,11 +135,6 @@ class SeriesStore(EntrySequence):
         """feat_static_real, float32 (n,)."""
         return self._index.statics[REALS][series]
 
-    @property
-    def cardinalities(self) -> tuple[int, ...]:
-        """One more than the largest code of each static category."""
-        return tuple(int(n) + 1 for n in np.max(self._index.statics[CATEGORIES], axis=0))
-
     def close(self) -> None:
         """Remove the file, if there is one; the store is of no use afterwards."""
         self._values.close()

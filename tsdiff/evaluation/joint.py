@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from gluonts.model.forecast import Forecast, SampleForecast
 
-from shared.errors import DataError
-from tsdiff.data.entries import counted
+from shared.errors import DataError, counted
 from tsdiff.data.frequency import quiet
 from tsdiff.evaluation.metrics import evaluate
 from tsdiff.evaluation.pairs import Pair, matched
@@ -65,7 +64,7 @@ def joint_metrics(forecasts: Iterable[Forecast], test_data: Iterable[Pair]) -> J
             history = {**past, "target": np.asarray(past["target"], dtype=np.float64).sum(axis=0)}
             sums.append((forecast.copy_aggregate(np.sum), (history, {**label, "target": actual.sum(axis=0)})))
     crps_sum = evaluate([forecast for forecast, _ in sums], [pair for _, pair in sums]).crps
-    notes = () if not left_out else (f"{counted(left_out, 'step', 'steps')} with a missing channel left out",)
+    notes = () if not left_out else (f"{counted(left_out, 'step')} with a missing channel left out",)
     return JointMetrics(crps_sum, total / steps if steps else math.nan, notes)
 
 

@@ -25,8 +25,8 @@ from gluonts.model.forecast import Forecast
 
 from shared.checks import Count, Level, checked
 from shared.console.tables import json_ready, markdown, rich_table, shown
-from shared.errors import ConfigError, DataError
-from tsdiff.data.entries import Entry, counted
+from shared.errors import ConfigError, DataError, counted
+from tsdiff.data.entries import Entry
 from tsdiff.data.frequency import candidate_seasons, quiet
 from tsdiff.data.timestamps import Stamp, to_timestamps
 from tsdiff.evaluation.pairs import Pair, forecasts_of, matched, pairs_of
@@ -215,7 +215,7 @@ def _metrics(main: MetricCollection, mase: float, total: int, missing: int, unsc
     if missing:
         notes.append(f"{missing} of {counted(total, 'actual value is', 'actual values are')} missing and left out")
     if unscaled:
-        windows = counted(unscaled, "window", "windows")
+        windows = counted(unscaled, "window")
         notes.append(f"MASE leaves out {windows} whose history is constant or unobserved, or the same in each season")
     with np.errstate(divide="ignore", invalid="ignore"):
         loss, nd, nrmse, half, ninety = (float(value) for value in main.get().values())

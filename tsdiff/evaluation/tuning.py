@@ -19,10 +19,10 @@ from shared.checks import Count, checked
 from shared.console.notes import Note
 from shared.console.progress import track
 from shared.console.tables import markdown, shown
-from shared.errors import DataError
+from shared.errors import DataError, counted
 from shared.random import derive_seed
 from tsdiff.data import SeriesStore, checked_entries, split
-from tsdiff.data.entries import Entry, counted
+from tsdiff.data.entries import Entry
 from tsdiff.data.named import by_names
 from tsdiff.evaluation.metrics import Metrics, evaluate
 from tsdiff.sampling.settings import Energy, Sampling, SamplingMethod
@@ -164,7 +164,7 @@ class Tuned(Generic[P]):
         """The table of trials, with what it was measured on."""
         frame = self.to_frame()
         rows = ([shown(value, ".4g") for value in row] for row in frame.itertuples(index=False))
-        found = counted(self.windows, "validation window", "validation windows")
+        found = counted(self.windows, "validation window")
         return f"CRPS over {found}; the first row is used.\n\n" + markdown(list(frame.columns), rows, left=2)
 
 

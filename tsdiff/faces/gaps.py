@@ -90,5 +90,6 @@ class GapCalls(FrameCalls):
         whole = pd.concat(frames, ignore_index=True)
         whole["timestamp"] = to_timestamps(whole["timestamp"], series.stamp)
         table = series.origin.restored(whole)
-        table.attrs.update(taken_for([Suited.of(entry["target"], predictor.sampling) for entry in series]))
+        found = taken_for([Suited.of(entry["target"], predictor.sampling) for entry in series])
+        table.attrs.update({name: found[name] for name in ("nonnegative", "counts")})
         return table

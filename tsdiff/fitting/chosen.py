@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from shared.console.notes import tell
-from shared.errors import ConfigError
+from shared.errors import ConfigError, counted
 from shared.training.config import TrainingConfig
 from tsdiff.data import SeriesStore, candidate_seasons
-from tsdiff.data.entries import counted
 from tsdiff.model.backbones import S4DConfig
 from tsdiff.model.config import TSDiffConfig, default_patch, patch_of
 from tsdiff.windows.config import Scaling, fitting_context

@@ -305,10 +305,7 @@ class TSDiff(ShortName, nn.Module):
         """
         anchor, read = self.anchor(inputs), self.read(inputs, first)
         shape = (len(generators), self.config.length, self.config.network_channels)
-
-        def denoise(x: Tensor, t: Tensor, **told: Any) -> Tensor:
-            return self(x, t, anchor, **told, **read)
-
+        denoise = partial(self, y=anchor, **read)
         given: dict[str, Any] = {"schedule": times, "generator": list(generators), **options}
         kind = next(self.parameters()).dtype  # which torch's default need not be
         start = self.sde.prior_sample(shape if anchor is None else anchor, list(generators), kind, self.device)

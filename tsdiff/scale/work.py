@@ -15,12 +15,12 @@ import pyarrow as pa
 from pandas.api.types import is_numeric_dtype
 
 from shared.console.notes import Note
-from shared.errors import DataError
+from shared.errors import DataError, reason
 from shared.files.checkpoint import resolve
 from shared.files.settings import plain
 from shared.scale import Outcome, Step, Unit, Work
 from shared.scale.places import Folder, write_whole
-from shared.scale.units import digest_of_folder, one_thread, reason
+from shared.scale.units import digest_of_folder, one_thread
 from shared.version import __version__
 from tsdiff.data import normalise_freq, to_timestamps
 from tsdiff.data.known import Names, read_frame
@@ -157,12 +157,6 @@ class SeriesWork(Work):
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:
         """The result of GluonTS entries."""
 
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The columns of a frame, as `impute_df` and `anomaly_scores` take them."""
-        names = self.names or Names()
-        return {"item_id": names.id_column, "timestamp": names.timestamp_column, "target": names.target}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Forecasting(SeriesWork):
@@ -201,7 +195,7 @@ class Imputing(SeriesWork):
             num_samples=self.num_samples,
             nonnegative=self.sampling.get("nonnegative", True),
             counts=self.sampling.get("counts", True),
-            **self.columns,
+            **vars(self.names),
         )
 
     def of_entries(self, predictor: TSDiffPredictor, entries: Sequence[Any]) -> pd.DataFrame:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from shared.checks import Count, checked
 from shared.diagnostics import Diagnosis, DiagnosisSettings, diagnose
@@ -61,10 +61,7 @@ def diagnose_model(
         batch = batch.observing(batch.values * seen, seen)
     inputs = {name: part.to(model.device) for name, part in batch.inputs.items()}
     read, anchor = model.eval().read(inputs), model.anchor(inputs)
-
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        return model(x, t, anchor, **read)
-
+    denoise = partial(model, y=anchor, **read)
     return diagnose(denoise, model.sde, x0.to(model.device), anchor, settings, progress=progress)
 
 

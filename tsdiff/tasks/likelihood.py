@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -256,12 +257,7 @@ def _scored(model: TSDiff, windows: Windows, settings: LikelihoodSettings, hidde
     x0, counted = windows.bridged(model.config.gap_seasons), windows.observed.cpu().double()
     counted[:, : x0.shape[1] - hidden if hidden else 0] = 0
     t_end = model.sde.t_min if settings.log_snr_end is None else float(model.sde.time_of_log_snr(settings.log_snr_end))
-
-    read = model.read(windows.inputs)
-
-    def denoiser(x: Tensor, t: Tensor) -> Tensor:
-        return model(x, t, **read)
-
+    denoiser = partial(model, **model.read(windows.inputs))
     if settings.method == "elbo":
         shape = (settings.levels, 1, *x0.shape[1:])
         noise = [randn(shape, make_generator(settings.seed, "elbo", i), x0.dtype) for i in range(settings.draws)]

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from shared.checks import Checked, Count, Finite, Natural, Positive, checked
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DataError, counted
 from shared.random import natural
 from tsdiff.data.columns import column_of, numbers_of
-from tsdiff.data.entries import counted
 from tsdiff.data.known import listed
 
 if TYPE_CHECKING:

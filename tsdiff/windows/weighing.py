@@ -31,14 +31,11 @@ _STEPWISE, _PLACES, _TILTED = 2, 4, 4
 
 
 class Weighing(nn.Module):
-    """Weights of simple forecasts, and the size of their mean's error.
+    """Weights of simple forecasts, and the size of their mean's error."""
 
-    Args:
-        width: of its two layers.
-    """
-
-    def __init__(self, width: int = 32):
+    def __init__(self) -> None:
         super().__init__()
+        width = 32
         self.candidate = nn.Linear(HEARD + EVIDENCE + 1 + _STEPWISE, width)
         self.about = nn.Linear(ABOUT + _PLACES, width)
         self.ago, self.tilted = nn.Linear(AGO, width, bias=False), nn.Linear(_TILTED, width, bias=False)

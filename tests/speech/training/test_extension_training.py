@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from recipes.upper_band.extensions import ExtensionLoss, Extensions, ExtensionSource, Voices, nothing_added
+from recipes.upper_band.kept import fitted, full_band_clips
+from recipes.upper_band.mixtures import RATE, Part, levels_apart
 from shared.errors import DataError
 from shared.training.config import TrainingConfig
 from shared.training.module import DiffusionModule, fit
 from speech.data.clips import Clip
 from speech.model.upper_band import UpperBandConfig, UpperBandNetwork
-from speech.training.extension import ExtensionLoss, Extensions, ExtensionSource, Voices, nothing_added
-from speech.training.kept import fitted, full_band_clips
-from speech.training.upper_band import RATE, Part, levels_apart
 from tests.speech.models import gain_enhancer
 from tests.speech.trees import hiss, put
 

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.training.config import TrainingConfig
-from shared.training.module import DiffusionModule, fit
-from speech.data.clips import Clip
-from speech.enhancer import Enhancer
-from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
-from speech.training.upper_band import (
+from recipes.upper_band.mixtures import (
     MIX,
     RATE,
     Mixtures,
@@ -26,6 +21,11 @@ from speech.training.upper_band import (
     parted,
     with_speed,
 )
+from shared.training.config import TrainingConfig
+from shared.training.module import DiffusionModule, fit
+from speech.data.clips import Clip
+from speech.enhancer import Enhancer
+from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
 from tests.speech.models import gain_enhancer
 
 

@@ -190,12 +190,7 @@ class Refiner:
         # Missing values of the history, which do not move, are bridged.
         lagged = windows.bridged()[..., config.channels :] if config.lags else windows.values[..., config.channels :]
         whole = (lambda x: with_lags(x, lagged, config.lags)) if config.lags else None
-
-        read = model.read(windows.inputs)
-
-        def denoiser(x: Tensor, t: Tensor) -> Tensor:
-            return model(x, t, **read)
-
+        denoiser = partial(model, **model.read(windows.inputs))
         if settings.chosen_energy == "denoising":
             shape = windows.values.shape
             return DenoisingEnergy(denoiser, model.sde, self.levels, shape, generators, model.device, whole)

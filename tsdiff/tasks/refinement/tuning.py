@@ -31,15 +31,15 @@ Refine = Callable[[Iterable[Forecast], Iterable[Entry], RefineConfig], Iterable[
 TOLERANCE = 0.05
 """Share of the lowest CRPS by which others are nearly as low."""
 
+_MOST_MEASURED = 64
 
-def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int = 64, seed: int = 0) -> float:
+
+def representative_log_snr(model: TSDiff, dataset: Iterable[Entry]) -> float:
     """The noise level whose denoising loss is nearest to the mean over all levels (Kollovieh et al. 2023, §4).
 
     Args:
         model: trained.
-        dataset: training series; the last window of each of the first `windows` is measured.
-        windows: at most this many.
-        seed: of the noise, the same at every level.
+        dataset: training series; the last window of each of the first 64 is measured, with one noise at all levels.
 
     Returns:
         log(α/σ).
@@ -48,7 +48,7 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
         DataError: no series, or none with an observed value in its last window.
     """
     config = model.config
-    named = islice(named_entries(by_names(dataset, [model])), windows)
+    named = islice(named_entries(by_names(dataset, [model])), _MOST_MEASURED)
     series = [observed_series(entry, config, name) for name, entry in named]
     if not series:
         raise DataError("there is no series to measure the loss on")
@@ -56,7 +56,7 @@ def representative_log_snr(model: TSDiff, dataset: Iterable[Entry], windows: int
     last = last.rows(np.arange(len(last)), model.device)
     if not last.observed.any():
         raise DataError("no last window holds an observed value to measure the loss on; leave out the missing ends")
-    noise = randn(last.values.shape, make_generator(seed, "representative"), device=model.device)
+    noise = randn(last.values.shape, make_generator(0, "representative"), device=model.device)
     sde = model.sde
     if isinstance(sde, DiscreteVPSDE):
         times = sde.time_of_step(torch.arange(len(sde))).double()

@@ -12,8 +12,7 @@ from scipy import stats
 
 from shared.checks import Count, checked
 from shared.console.tables import markdown
-from shared.errors import ConfigError, DataError
-from tsdiff.data.entries import counted
+from shared.errors import ConfigError, DataError, counted
 from tsdiff.evaluation.persistence import Excursions, excursion_distance, excursions
 from tsdiff.tasks.synthesis.discriminator import Classifier, Discrimination, discriminate
 from tsdiff.tasks.synthesis.statistics import autocorrelation, power_spectrum

@@ -23,8 +23,9 @@ from speech.data.clips import Clip
 from speech.data.degrade import reduce_rate
 from speech.enhancer import Enhancer
 from speech.model.upper_band import Bands, UpperBandConfig, UpperBandNetwork
-from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of, told
-from speech.training.upper_band import levels_apart, true_bands, with_speed
+
+from .kept import RATE, KeptParts, Part, PartSource, power_of, told
+from .mixtures import levels_apart, true_bands, with_speed
 
 _SECONDS = 3.0
 _EDGES = (2000.0, 4000.0, 5500.0, MODEL_RATE / 2)

@@ -29,7 +29,8 @@ from speech.data.levels import power
 from speech.data.mixing import Mixer
 from speech.enhancer import Enhancer
 from speech.model.upper_band import FLOOR, Bands, UpperBandConfig, UpperBandNetwork
-from speech.training.kept import RATE, KeptParts, Part, PartSource, power_of, told
+
+from .kept import RATE, KeptParts, Part, PartSource, power_of, told
 
 MIX = MixConfig(
     sample_rate=RATE,
@@ -59,8 +60,6 @@ _SATURATED = 5.0
 
 _SPEECH_SPEED = (0.75, 1.3)
 _LOWER_RATES = (22050.0, 24000.0, 32000.0, 40000.0)
-PARTS = ("speech", "noise", "common")
-"""Of the power of a mixture: |s|², |n|² and 2·Re(s·n*)."""
 
 
 @dataclass(frozen=True)
