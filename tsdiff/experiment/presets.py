@@ -203,7 +203,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             scaling="standard", output="noise", scale_power=0.5, training=_steps(4000), members=0, tuned_steps=300
         ),
         "exchange_rate_nips": _WALK,
-        "pjm_hourly": Preset(training=_steps(5000), members=3).with_sampling(width=0.75),
+        "pjm_hourly": Preset(training=_steps(5000), members=6).with_sampling(width=0.75),
         "solar_al_tail_hourly": Preset(
             batch_size=64,
             training=_steps(2500),
