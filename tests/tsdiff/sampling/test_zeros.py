@@ -307,6 +307,24 @@ def test_other_zeros_tell(history: np.ndarray):
     assert (made == 0).mean() == pytest.approx((history == 0).mean(), abs=0.01)
 
 
+def test_what_is_closed_each_summer_is_zero_then_and_open_before():
+    """By Laplace's rule, after two summers in three of four samples; three days at either end are left to the model."""
+    days = np.arange(800)
+    history = np.where(days % 365 < 60, 0.0, np.resize(SOLD, 800))[:720]
+    made = within(normal(20, 6, 28), history, (7, 365, 1))
+    np.testing.assert_allclose((made[:, 13:] == 0).mean(axis=0), 0.75, atol=0.01)
+    assert (made[:, :13] == 0).mean() < 0.01
+    once = within(normal(20, 6, 28), history[365:], (7, 365, 1))
+    assert (once == 0).mean() < 0.01
+
+
+def test_a_season_that_is_over_each_winter_has_not_ended():
+    days = np.arange(900)
+    history = np.where(days % 365 < 150, 0.0, np.resize(SOLD, 900))[: 730 + 100]
+    assert _present(history, 7, 365) is history
+    assert len(_present(history[365 + 200 :], 7, 365)) == 100
+
+
 def test_a_shop_that_no_longer_closes_on_sundays_is_not_zero_on_them():
     closing = np.where(np.arange(140) % 7 == 6, 0.0, SOLD[:140])
     made = within(normal(30, 5), np.concatenate([closing, SOLD[140:]]), (7,))
