@@ -137,7 +137,8 @@ def within_gaps(
     samples: np.ndarray, values: np.ndarray, seasons: Sequence[int], counts: bool = True, told: bool = False
 ) -> np.ndarray:
     """Draws of the missing values of a series that takes no value below 0, as its values are: `within`, where the
-    values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended.
+    values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended, and
+    no zeros of outages that a gap is not beside.
 
     Args:
         samples: (number, n), of the n missing values in their order.
@@ -192,13 +193,17 @@ def _lives(values: np.ndarray, season: int) -> list[slice]:
 def _around(values: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[slice, _Seen]]:
     """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
     missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
+    without = without_outages(values, *(*seasons, 0)[:2])
     reach, first = _told_by(seasons[0]) // 2, 0
     while first < len(missing):
         stop = int(np.searchsorted(missing, missing[first] + reach))
-        before, after = np.searchsorted(known, missing[[first, stop - 1]])
+        places = np.searchsorted(known, missing[first:stop])
+        before, after = places[0], places[-1]
         end = int(known[min(after + reach, len(known)) - 1]) + 1
-        near = values[known[max(before - reach, 0)] : end]
-        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, seasons, values[:end])
+        sides = known[np.clip([places - 1, places], 0, len(known) - 1)]
+        told = values if np.isnan(without[sides]).any() else without
+        near = told[known[max(before - reach, 0)] : end]
+        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, seasons, told[:end])
         first = stop
 
 

@@ -398,6 +398,18 @@ def test_gaps_of_counts_are_whole_with_the_zeros_of_what_lies_around_them():
     np.testing.assert_array_equal(within_gaps(samples, values, (7,), counts=False), np.maximum(samples, 0))
 
 
+def test_an_outage_is_told_in_gaps_beside_it_alone():
+    """Gaps elsewhere had its zeros at their lowest steps."""
+    hours = np.arange(720)
+    values = 20 + 5 * np.sin(hours / 24 * 2 * np.pi) + 0.1 * np.cos(hours)
+    values[300:340] = 0.0
+    away, beside = values.copy(), values.copy()
+    away[400:430] = beside[340:350] = np.nan
+    samples = np.random.default_rng(4).normal(values[400:430], 1.0, (100, 30))
+    np.testing.assert_array_equal(within_gaps(samples, away, (24, 168, 1)), samples)
+    assert (within_gaps(samples[:, :10], beside, (24, 168, 1)) == 0).any()
+
+
 def test_gaps_of_demand_that_comes_by_chance_have_its_sizes():
     rng = np.random.default_rng(1)
     values = holed(np.where(rng.random(300) < 0.7, 0, rng.poisson(5, 300) + 1))
