@@ -94,8 +94,8 @@ class SeriesSet(EntrySequence):
             return
         behind = [(usual - end) // entry["start"].freq.n for entry, end in zip(self, units, strict=True)]
         lines = [
-            f"series {entry['item_id']!r} ends {early} steps before most others, and is forecast from there: that is over "
-            "when theirs begins; leave it out, or add its rows since"
+            f"series {entry['item_id']!r} ends {early} steps before most others, and is forecast from there: that is "
+            "over when theirs begins; leave it out, or add its rows since"
             for entry, early in zip(self, behind, strict=True)
             if early >= steps
         ]
