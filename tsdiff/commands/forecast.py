@@ -184,6 +184,7 @@ def main(options: Forecast) -> None:
     _ = options.chosen  # before the work, for what it refuses
     claim_output(options.output)
     job = load_job(options, forecast_only=True)
+    job.series.tell_ended(job.prediction_length)
     tell_changes(job.series.origin, [*job.split.test.input, *job.series], job.prediction_length)
     sampling = {
         **given(guidance=options.guidance, seed=options.seed),

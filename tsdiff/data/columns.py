@@ -227,10 +227,12 @@ def times_of(frame: pd.DataFrame, timestamp: str | None) -> tuple[pd.Series, str
             timestamp = lower[_YEAR]
         if timestamp is None:
             usual = f"no column of timestamps ({', '.join(TIMESTAMP_NAMES)}) and no index of datetimes"
-            remedy = (
-                _turned(frame) or _joined(lower) or f"name the column with timestamp; the table has {listed(frame)}"
+            dates = f", of which {', '.join(map(repr, dated[:_SHOWN]))} hold dates" if dated else ""
+            named = (
+                f"name the column of times (timestamp, of frames timestamp_column, on the command line --time); the "
+                f"table has {listed(frame)}{dates}"
             )
-            raise DataError(f"{usual}; {remedy}")
+            raise DataError(f"{usual}; {_turned(frame) or _joined(lower) or named}")
     elif timestamp not in frame.columns and frame.index.name == timestamp:
         return frame.index.to_series(), timestamp
     column = column_of(frame, timestamp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,23 @@ class SeriesSet(EntrySequence):
                     f"series {entry['item_id']!r}: its last {missing} values are missing, and what follows them is "
                     "forecast; leave out rows that are still to come"
                 )
+        for line in summarised(lines):
+            tell(line)
+
+    def tell_ended(self, steps: int) -> None:
+        """Tell of series that end so many steps or more before most of the others, which share one end, as of an id
+        whose feed stopped: what is forecast of them is over."""
+        units = [shifted(entry["start"], np.shape(entry["target"])[-1]).ordinal for entry in self]
+        [(usual, count)] = Counter(units).most_common(1)
+        if 2 * count <= len(units):
+            return
+        behind = [(usual - end) // entry["start"].freq.n for entry, end in zip(self, units, strict=True)]
+        lines = [
+            f"series {entry['item_id']!r} ends {early} steps before most others, and is forecast from there: that is "
+            "over when theirs begins; leave it out, or add its rows since"
+            for entry, early in zip(self, behind, strict=True)
+            if early >= steps
+        ]
         for line in summarised(lines):
             tell(line)
 

@@ -126,6 +126,7 @@ class FrameCalls(JointCalls):
         options = {"past_covariates": past_covariates, **names, "prediction_length": prediction_length, "freq": freq}
         job = self._job(df, future_df, {**options, **sampling})
         job.series.tell_missing_ends(job.steps)
+        job.series.tell_ended(job.steps)
         tell_changes(job.series.origin, job.series, job.steps)
         made = job.predict(job.series, num_samples)
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
@@ -227,6 +228,7 @@ class FrameCalls(JointCalls):
         num_samples = options.pop("num_samples", 100)
         job = self._job(df, future_df, options)
         job.series.tell_missing_ends(job.steps)
+        job.series.tell_ended(job.steps)
         tell_changes(job.series.origin, job.series, job.steps)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tsdiff.sampling.shut import shut_shares
 from tsdiff.windows.habits import without_old_habits
-from tsdiff.windows.outages import without_last_zero, without_outages
+from tsdiff.windows.outages import comes_each, without_last_zero, without_outages
 
 _RECENT_SEASONS, _RECENT = 28, 200
 """Steps of history that tell the share of zeros: so many seasons, and at least so many steps."""
@@ -122,8 +122,10 @@ def within(
     support = Support.of(history)
     if not counts or not (support.counts or support.zeros):
         return np.maximum(samples, 0.0)
-    season = seasons[0]
-    present = without_outages(_present(history, season), season) if (history > 0).any() else history
+    season, longer = (*seasons, 0)[:2]
+    present = history
+    if (history > 0).any():
+        present = without_outages(_present(history, season, longer), season, longer)
     present = without_old_habits(present, seasons)
     before = without_last_zero(present, season)
     seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), seasons, before)
@@ -135,7 +137,8 @@ def within_gaps(
     samples: np.ndarray, values: np.ndarray, seasons: Sequence[int], counts: bool = True, told: bool = False
 ) -> np.ndarray:
     """Draws of the missing values of a series that takes no value below 0, as its values are: `within`, where the
-    values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended.
+    values on both sides tell, as many as tell of a forecast, but none from before a series began or after it ended, and
+    no zeros of outages that a gap is not beside.
 
     Args:
         samples: (number, n), of the n missing values in their order.
@@ -190,13 +193,17 @@ def _lives(values: np.ndarray, season: int) -> list[slice]:
 def _around(values: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[slice, _Seen]]:
     """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
     missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
+    without = without_outages(values, *(*seasons, 0)[:2])
     reach, first = _told_by(seasons[0]) // 2, 0
     while first < len(missing):
         stop = int(np.searchsorted(missing, missing[first] + reach))
-        before, after = np.searchsorted(known, missing[[first, stop - 1]])
+        places = np.searchsorted(known, missing[first:stop])
+        before, after = places[0], places[-1]
         end = int(known[min(after + reach, len(known)) - 1]) + 1
-        near = values[known[max(before - reach, 0)] : end]
-        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, seasons, values[:end])
+        sides = known[np.clip([places - 1, places], 0, len(known) - 1)]
+        told = values if np.isnan(without[sides]).any() else without
+        near = told[known[max(before - reach, 0)] : end]
+        yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, seasons, told[:end])
         first = stop
 
 
@@ -304,15 +311,17 @@ def _recent(history: np.ndarray, season: int) -> np.ndarray:
     return history[-_told_by(season) :]
 
 
-def _present(history: np.ndarray, season: int) -> np.ndarray:
+def _present(history: np.ndarray, season: int, longer: int = 0) -> np.ndarray:
     """A history, some of it positive, from its beginning or its last change on; all of it where nothing says that it
-    changed."""
+    changed, or where its last zeros come each longer season."""
     begin = int(np.flatnonzero(history > 0)[0])
     if _unlikely(history[begin:][::-1], history[:begin][::-1], season):  # time turned round, a beginning is an end
         history = history[begin:]
     seen = np.isfinite(history)
     zero = history == 0
     other = np.flatnonzero(seen & (zero != zero[seen][-1]))
+    if zero[seen][-1] and other.size and comes_each(longer, history, np.arange(other[-1] + 1, len(history))):
+        return history
     if other.size and _unlikely(history[: other[-1] + 1], history[other[-1] + 1 :], season):
         return history[other[-1] + 1 :]
     return history

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-_FEWEST_SHUT, _MOST_SHUT, _MOSTLY, _HARDLY = 3, 3, 0.5, 0.1
+_FEWEST_SHUT, _MOST_SHUT, _MOSTLY, _HARDLY, _AGAIN = 3, 3, 0.5, 0.1, 0.8
 """Zeros that an outage has at least, how many are no habit, the share of zeros among the values of one, and at times of
-the season that are zero anyway, and that of the other values up to which zeros are rare."""
+the season that are zero anyway, that of the other values up to which zeros are rare, and that of what is known a longer
+season before or after of what comes again."""
 _SEASONS_FULL, _FEWEST_FULL, _FULL, _TINY = 3, 12, 0.2, 1e-200
 """How many seasons and values before a last 0 tell of it, and the least of these by their median, at least, so that it
 is none of them."""
 
 
-def without_outages(history: np.ndarray, season: int) -> np.ndarray:
+def without_outages(history: np.ndarray, season: int, longer: int = 0) -> np.ndarray:
     """A history (n,) whose zeros are NaN, as what is missing is, where they are of outages, a few at most, beside which
     it is hardly zero but at times of the season at which it usually is. The zeros of one lie together, as many values
-    on either side are not zero, and a season of them before the first and after the last. The history itself where
-    there are none.
+    on either side are not zero, and a season of them before the first and after the last. What comes each longer
+    season, as a school's holidays, is none. The history itself where there are none.
 
     Args:
         history: NaN where missing; of one that falls below 0 zeros are values as all others.
         season: in steps; 1 where there is none.
+        longer: season, in steps; 0 or 1 where there is none.
     """
     places = _usually_open(history, season)
-    shut = history[places] == 0
+    each = [run for run in _runs(places, history) if comes_each(longer, history, places[run])]
+    places = np.delete(places, np.concatenate([*each, np.zeros(0, dtype=int)]))
+    shut, runs = history[places] == 0, _runs(places, history)
     if not shut.any():
         return history
     zeros, least = np.flatnonzero(shut), max(len(np.unique(places % season)), _FEWEST_SHUT)
-    runs = np.split(zeros, np.flatnonzero(np.diff(zeros) > _FEWEST_SHUT) + 1)
     before = np.diff([-1, *(run[0] for run in runs)]) - np.array([1, *(np.ptp(run) + 1 for run in runs[:-1])])
     after = np.append(before[1:], len(shut) - 1 - runs[-1][-1])
     long = [place for place, run in enumerate(runs) if len(run) >= _FEWEST_SHUT]
@@ -42,6 +45,25 @@ def without_outages(history: np.ndarray, season: int) -> np.ndarray:
     apart = (np.minimum(before, after)[long] >= lasted).all() and len(outages) >= _MOSTLY * lasted.sum()
     others = (len(zeros) - len(outages) + 1) / (len(shut) - len(outages) + 2)
     return _missing(history, places[outages]) if apart and others <= _HARDLY else history
+
+
+def _runs(places: np.ndarray, history: np.ndarray) -> list[np.ndarray]:
+    """Which of some steps of a history (n,) are zero, those that lie together."""
+    zeros = np.flatnonzero(history[places] == 0)
+    return np.split(zeros, np.flatnonzero(np.diff(zeros) > _FEWEST_SHUT) + 1)
+
+
+def comes_each(longer: int, history: np.ndarray, zeros: np.ndarray) -> bool:
+    """Whether a run of zeros of a history (n,), at these steps (k,), comes each longer season, in steps: nearly all
+    that is known a season before is zero, too, or after; not where there is no such season."""
+    if longer <= 1 or len(zeros) < _FEWEST_SHUT:
+        return False
+    for steps in (zeros - longer, zeros + longer):
+        there = history[steps[(steps >= 0) & (steps < len(history))]]
+        there = there[np.isfinite(there)]
+        if 2 * len(there) >= len(zeros) and (there == 0).mean() >= _AGAIN:
+            return True
+    return False
 
 
 def without_last_zero(history: np.ndarray, season: int) -> np.ndarray:

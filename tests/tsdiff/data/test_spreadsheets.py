@@ -276,7 +276,8 @@ def test_an_index_of_texts_or_date_objects_may_be_the_times(name: str | None) ->
 
 def test_two_columns_of_dates_have_to_be_told_apart() -> None:
     frame = pd.DataFrame({"ordered": DAYS, "sent": DAYS, "sold": SOLD})
-    with pytest.raises(DataError, match=r"no column of timestamps.*name the column.*'ordered', 'sent', 'sold'"):
+    told = r"no column of timestamps.*name the column.*timestamp_column.*--time.*'ordered', 'sent', 'sold'.*'sent' hold"
+    with pytest.raises(DataError, match=told):
         load_dataset(frame)
     assert load_dataset(frame, timestamp="sent").origin.timestamp == "sent"
     with pytest.raises(DataError, match="no column of timestamps"):

@@ -60,6 +60,18 @@ def test_rows_that_are_still_to_come_are_told(default: TSDiffPredictor) -> None:
     assert not said(default.predict_df, given, prediction_length=8)
 
 
+def test_ids_whose_feed_stopped_are_told(default: TSDiffPredictor) -> None:
+    """They were forecast for days that are over, without a word."""
+    given = pd.concat([long(), long().replace({"item_id": {"a": "c", "b": "d"}})])
+    stopped = (given["item_id"] == "b") & (given["timestamp"] > DAYS[-8])
+    line = "series 'b' ends 7 steps before most others"
+    for call in (default.predict_df, default.plot):
+        assert [line in one for one in said(call, given[~stopped], prediction_length=7)] == [True]
+    assert not said(default.predict_df, given[~stopped], prediction_length=8)
+    mixed = given[~stopped & ~((given["item_id"] == "c") & (given["timestamp"] > DAYS[-10]))]
+    assert not said(default.predict_df, mixed, prediction_length=7)  # no end that most share
+
+
 # --- frames ------------------------------------------------------------------------------------------------
 
 

@@ -307,6 +307,24 @@ def test_other_zeros_tell(history: np.ndarray):
     assert (made == 0).mean() == pytest.approx((history == 0).mean(), abs=0.01)
 
 
+def test_what_is_closed_each_summer_is_zero_then_and_open_before():
+    """By Laplace's rule, after two summers in three of four samples; three days at either end are left to the model."""
+    days = np.arange(800)
+    history = np.where(days % 365 < 60, 0.0, np.resize(SOLD, 800))[:720]
+    made = within(normal(20, 6, 28), history, (7, 365, 1))
+    np.testing.assert_allclose((made[:, 13:] == 0).mean(axis=0), 0.75, atol=0.01)
+    assert (made[:, :13] == 0).mean() < 0.01
+    once = within(normal(20, 6, 28), history[365:], (7, 365, 1))
+    assert (once == 0).mean() < 0.01
+
+
+def test_a_season_that_is_over_each_winter_has_not_ended():
+    days = np.arange(900)
+    history = np.where(days % 365 < 150, 0.0, np.resize(SOLD, 900))[: 730 + 100]
+    assert _present(history, 7, 365) is history
+    assert len(_present(history[365 + 200 :], 7, 365)) == 100
+
+
 def test_a_shop_that_no_longer_closes_on_sundays_is_not_zero_on_them():
     closing = np.where(np.arange(140) % 7 == 6, 0.0, SOLD[:140])
     made = within(normal(30, 5), np.concatenate([closing, SOLD[140:]]), (7,))
@@ -378,6 +396,18 @@ def test_gaps_of_counts_are_whole_with_the_zeros_of_what_lies_around_them():
     assert (made[:, sunday] == 0).mean() > 0.85
     assert (made[:, ~sunday] == 0).mean() < 0.15
     np.testing.assert_array_equal(within_gaps(samples, values, (7,), counts=False), np.maximum(samples, 0))
+
+
+def test_an_outage_is_told_in_gaps_beside_it_alone():
+    """Gaps elsewhere had its zeros at their lowest steps."""
+    hours = np.arange(720)
+    values = 20 + 5 * np.sin(hours / 24 * 2 * np.pi) + 0.1 * np.cos(hours)
+    values[300:340] = 0.0
+    away, beside = values.copy(), values.copy()
+    away[400:430] = beside[340:350] = np.nan
+    samples = np.random.default_rng(4).normal(values[400:430], 1.0, (100, 30))
+    np.testing.assert_array_equal(within_gaps(samples, away, (24, 168, 1)), samples)
+    assert (within_gaps(samples[:, :10], beside, (24, 168, 1)) == 0).any()
 
 
 def test_gaps_of_demand_that_comes_by_chance_have_its_sizes():

@@ -56,6 +56,31 @@ def test_closing_days_are_none_and_hide_none() -> None:
     assert np.array_equal(found, (days >= 200) & (days < 221) & (days % 7 != 6))
 
 
+def test_what_comes_each_year_is_no_outage() -> None:
+    days = np.arange(900)
+    school = np.where(days % 365 < 62, 0.0, 50.0 + days % 5)[100:]  # a day of leap years is as far off as another
+    assert without_outages(school, 7, 365) is school
+    strike = np.where((days[100:] >= 600) & (days[100:] < 630), 0.0, school)
+    found = np.isnan(without_outages(strike, 7, 365))
+    assert np.array_equal(found, (days[100:] >= 600) & (days[100:] < 630))
+    assert np.array_equal(np.isnan(without_outages(school, 7)), school == 0)
+
+
+@pytest.mark.parametrize(("freq", "steps"), [("D", 28), ("B", 20)])
+def test_forecasts_foresee_what_is_closed_each_summer(freq: str, steps: int) -> None:
+    """Both summers counted as outages that are over, and the third was forecast at the level of June."""
+    index = pd.period_range("2020-01-06", "2022-07-20", freq=freq)
+    open_days = np.random.default_rng(0).poisson(50.0, len(index)).astype(float)
+    served = np.where(np.isin(index.month, [7, 8]), 0.0, open_days)
+    past = int((index < pd.Period("2022-06-20", freq)).sum())
+    predictor = TSDiffPredictor.from_pretrained("default").adapted(freq, steps)
+    (made,) = predictor.predict([{"start": index[0], "target": served[:past]}], 100)
+    closed = index[past : past + steps].month == 7
+    assert np.median(made.samples[:, ~closed]) > 35
+    assert np.median(made.samples, axis=0)[closed].max() <= 3
+    assert (made.samples[:, closed][:, 3:] == 0).mean() > 0.7
+
+
 def test_a_last_zero_is_missing_where_none_was_near() -> None:
     one, two = shut(SOLD, (107, 108)), shut(SOLD, (106, 108))
     assert np.flatnonzero(np.isnan(without_last_zero(one, 12))).tolist() == [107]
