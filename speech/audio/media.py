@@ -149,8 +149,8 @@ def _notes(container: Any, stream: Any, pieces: _Pieces) -> Iterator[str]:
     count = len(container.streams.audio)
     if count > 1:
         yield (
-            f"the file has {count} audio streams; the first is taken: another is had by ffmpeg -i FILE -map 0:a:1 -c copy "
-            "second.mka"
+            f"the file has {count} audio streams; the first is taken: another is had by ffmpeg -i FILE -map 0:a:1 -c "
+            "copy second.mka"
         )
     if pieces.silent:
         yield f"{pieces.silent / pieces.rate:.3g} s for which the file has no sound are silence"
