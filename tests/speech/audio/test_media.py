@@ -248,6 +248,15 @@ def test_the_language_of_the_sound_stays(tmp_path, name):
             assert file.streams.audio[0].metadata["language"] == "ita", each
 
 
+@pytest.mark.parametrize("name", ["a.avi", "a.mov"])
+def test_digital_silence_of_a_law_is_silence(tmp_path, name):
+    wave = np.concatenate([np.zeros((1, 4800), np.float32), tones(4800, 1)], axis=1)
+    heard = read_audio(write_media(tmp_path / name, wave, "pcm_alaw")).waveform
+    assert heard.shape == wave.shape
+    assert not heard[:, :4800].any()
+    assert likeness(heard[:, 4800:], wave[:, 4800:]) > 0.99
+
+
 def test_a_gap_becomes_silence_so_that_what_follows_stays_in_its_place(tmp_path):
     wave = tones(96_000, 1)
     source = write_media(tmp_path / "a.mka", wave, "flac", gaps=[(48_000, 24_000)])
