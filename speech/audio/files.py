@@ -24,6 +24,7 @@ from speech.audio.media import is_media, open_media
 from speech.audio.mp3 import frames_of, recounted
 from speech.audio.ogg import is_chained, is_damaged
 from speech.audio.paths import sound_path
+from speech.audio.pcm import zeroed
 
 BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
@@ -191,7 +192,8 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         known = file.format in CHUNKED
         length = lengths(path, file.subtype, file.frames) if known else _to_the_end(path, file)
         read = functools.partial(file.read, dtype="float32", always_2d=True)
-        yield AudioReader(path, read, _with_possible_rate(path, _info(file, length, notes)), file.tell)
+        heard: Sound = (lambda samples: zeroed(read(samples))) if file.subtype == "ALAW" else read
+        yield AudioReader(path, heard, _with_possible_rate(path, _info(file, length, notes)), file.tell)
 
 
 def _to_the_end(path: Path, file: soundfile.SoundFile) -> Lengths:

@@ -21,6 +21,7 @@ from shared.optional import needed
 from speech.audio.chunks import chunks_of
 from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
 from speech.audio.errors import NoSamplesError
+from speech.audio.pcm import zeroed
 
 _MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
 """What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""
@@ -148,7 +149,10 @@ def _stated(container: Any, stream: Any, rate: int) -> tuple[int, bool]:
 def _notes(container: Any, stream: Any, pieces: _Pieces) -> Iterator[str]:
     count = len(container.streams.audio)
     if count > 1:
-        yield f"the file has {count} audio streams; the first is taken"
+        yield (
+            f"the file has {count} audio streams; the first is taken: another is had by ffmpeg -i FILE -map 0:a:1 -c "
+            "copy second.mka"
+        )
     if pieces.silent:
         yield f"{pieces.silent / pieces.rate:.3g} s for which the file has no sound are silence"
     if pieces.left_out:
@@ -261,7 +265,7 @@ class _Pieces:
         self.start, self._made = 0.0, 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        converter = None
+        converter, is_a_law = None, self._stream.codec_context.name == "pcm_alaw"
         for frame in self._frames():
             if converter is None:
                 self.rate, self.channels = frame.rate, frame.layout.nb_channels
@@ -271,7 +275,7 @@ class _Pieces:
             for converted in self._converted(converter, frame):
                 piece = converted.to_ndarray().reshape(-1, self.channels)
                 self._made += len(piece)
-                yield piece
+                yield zeroed(piece) if is_a_law else piece
 
     def _converted(self, converter: Any, frame: Any) -> list[Any]:
         try:

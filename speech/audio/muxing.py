@@ -26,6 +26,8 @@ _BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _COPIED = ("video", "subtitle")
 _NAMES = {"tracknumber": "track"}
+_OF_SOUND = ("language", "title")
+"""Texts of a stream by which players and editors tell it from others."""
 _BRANDS = {".m4a": "M4A ", ".m4r": "M4A ", ".m4b": "M4B "}
 """What tells players that an MP4 file is sound alone."""
 
@@ -117,7 +119,7 @@ def create_media(
     suffix = path.suffix.lower()
     wants_video = CONTAINERS[suffix].video
     with contextlib.ExitStack() as stack:
-        old = stack.enter_context(opened(source))[0] if source is not None and info.media else None
+        old, sound = stack.enter_context(opened(source)) if source is not None and info.media else (None, None)
         try:
             options = {"movie_timescale": str(info.sample_rate)} if format in ("MP4", "MOV", "3GP") else {}
             options |= {"brand": _BRANDS[suffix]} if suffix in _BRANDS else {}
@@ -125,6 +127,8 @@ def create_media(
             new = library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options)
             stack.callback(_close_quietly, new)
             stream = _sound_stream(new, subtype, info, rate)
+            if sound is not None:
+                stream.metadata.update({name: sound.metadata[name] for name in _OF_SOUND if name in sound.metadata})
             copied = _copied(old, new, wants_video, format == "MP4") if old is not None else None
             _keep(new, info, old)
             new.start_encoding()

@@ -21,9 +21,10 @@ from speech.audio.arrays import finite
 Read = Callable[[int], bytes]
 """The next bytes, at least one and at most so many; none at the end."""
 
-Coding = Literal["s16le", "s24le", "s32le", "f32le", "alaw", "mulaw"]
+Coding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "alaw", "mulaw"]
 
 _CODINGS: dict[tuple[int, int], Coding] = {
+    (1, 8): "u8",
     (1, 16): "s16le",
     (1, 24): "s24le",
     (1, 32): "s32le",
@@ -34,6 +35,9 @@ _CODINGS: dict[tuple[int, int], Coding] = {
 """By a WAV header's format and bits."""
 _FORMATS = {coding: format for format, coding in _CODINGS.items()}
 _LAWS = {"alaw": "ALAW", "mulaw": "ULAW"}
+_ALAW_ZERO = 8 / 32768
+_MIDDLE = 128
+"""What stands for 0 in 8 bits, which have no sign."""
 
 _EXTENSIBLE = 0xFFFE
 _WITHOUT_LENGTH = 0x7FFFF000
@@ -87,6 +91,8 @@ class PCM:
             flat = np.zeros((len(data) // 3, 4), np.uint8)
             flat[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
             flat = flat.view("<i4")[:, 0] / np.float32(1 << 31)
+        elif self.coding == "u8":
+            flat = np.frombuffer(data, np.uint8) / np.float32(_MIDDLE) - 1
         else:
             flat = np.frombuffer(data, f"<i{self.width}") / np.float32(1 << (8 * self.width - 1))
         return np.ascontiguousarray(flat.reshape(-1, self.channels).T, np.float32)
@@ -103,6 +109,8 @@ class PCM:
             return order.astype(np.uint8)[np.searchsorted(between, flat, side="right")].tobytes()
         full = 1 << (8 * self.width - 1)
         whole = np.clip(np.rint(flat.astype(np.float64) * full), -full, full - 1).astype("<i4")
+        if self.coding == "u8":
+            return (whole + _MIDDLE).astype(np.uint8).tobytes()
         if self.coding == "s24le":
             return whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
         return whole.astype(f"<i{self.width}").tobytes()
@@ -126,11 +134,18 @@ class PCM:
         return bytes(size % 2) if self.wav else b""
 
 
+def zeroed(sound: np.ndarray) -> np.ndarray:
+    """Sound as libsndfile reads it of A-law, which has no code for 0, with digital silence as 0: encoders take the
+    least level above it in its place."""
+    return np.where(sound == _ALAW_ZERO, np.float32(0), sound)
+
+
 @cache
 def _levels(coding: Coding) -> np.ndarray:
-    """What each of the 256 codes of a telephone coding stands for, as libsndfile reads them."""
-    codes = io.BytesIO(bytes(range(256)))
-    return soundfile.read(codes, samplerate=8000, channels=1, dtype="float32", format="RAW", subtype=_LAWS[coding])[0]
+    """What each of the 256 codes of a telephone coding stands for, as files are read."""
+    codes, law = io.BytesIO(bytes(range(256))), _LAWS[coding]
+    levels = soundfile.read(codes, samplerate=8000, channels=1, dtype="float32", format="RAW", subtype=law)[0]
+    return zeroed(levels) if law == "ALAW" else levels
 
 
 def wav_of(read: Read) -> PCM:
@@ -191,7 +206,7 @@ def _format(chunk: bytes) -> PCM:
         kind = struct.unpack("<H", chunk[24:26])[0]
     if (kind, bits) not in _CODINGS:
         raise DataError(
-            f"the WAV on standard input holds format {kind} of {bits} bits; a stream takes 16, 24 or 32-bit PCM, "
+            f"the WAV on standard input holds format {kind} of {bits} bits; a stream takes 8, 16, 24 or 32-bit PCM, "
             "32-bit floating point, A-law or µ-law: convert it, or enhance the file (speech enhance)"
         )
     if rate == 0 or channels == 0:

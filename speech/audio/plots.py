@@ -30,7 +30,8 @@ class Spectrogram:
     """Levels of a recording over time and frequency.
 
     Attributes:
-        levels: dB (frequencies, columns), of full scale; a column is the mean power of the windows that begin in it.
+        levels: dB (frequencies, columns), of full scale; a column is the mean power of the windows that begin in it, in
+            all channels.
         sample_rate: Hz.
         seconds: of the recording.
     """
@@ -40,13 +41,14 @@ class Spectrogram:
     seconds: float
 
 
-def spectrogram(blocks: Iterable[np.ndarray], samples: int, sample_rate: int) -> Spectrogram:
+def spectrogram(blocks: Iterable[np.ndarray], samples: int, sample_rate: int, channels: int = 1) -> Spectrogram:
     """The spectrogram of a recording that comes in blocks, in no more columns than a picture has.
 
     Args:
-        blocks: (n,) each.
+        blocks: (channels, n) each, or (n,) of one channel.
         samples: of the whole.
         sample_rate: Hz.
+        channels: of the recording.
     """
     width = max(16, round(_WINDOW_SECONDS * sample_rate))
     hop = max(1, width // 4) if samples <= _COLUMNS * width // 4 else max(1, width // 2)
@@ -55,19 +57,19 @@ def spectrogram(blocks: Iterable[np.ndarray], samples: int, sample_rate: int) ->
     frames = samples // hop + 1
     columns = min(frames, _COLUMNS)
     powers, counts = np.zeros((columns, width // 2 + 1)), np.zeros(columns)
-    left, done = np.zeros(width // 2, np.float32), 0  # so that the first window is centred on the first sample
-    for block in itertools.chain(blocks, [np.zeros(width, np.float32)]):
-        left = np.concatenate([left, block])
-        ready = min((len(left) - width) // hop + 1, frames - done)
+    left, done = np.zeros((channels, width // 2), np.float32), 0  # so that the first window is centred on sample 0
+    for block in itertools.chain(blocks, [np.zeros((channels, width), np.float32)]):
+        left = np.concatenate([left, block.reshape(channels, -1)], axis=1)
+        ready = min((left.shape[1] - width) // hop + 1, frames - done)
         if ready <= 0:
             continue
-        pieces = np.lib.stride_tricks.sliding_window_view(left, width)[: ready * hop : hop]
+        pieces = np.lib.stride_tricks.sliding_window_view(left, width, axis=1)[:, : ready * hop : hop]
         places = (done + np.arange(ready)) * columns // frames
-        power = np.square(np.abs(np.fft.rfft(pieces * window)))
+        power = sum(np.square(np.abs(np.fft.rfft(each * window))) for each in pieces) / channels
         firsts = np.flatnonzero(np.diff(places, prepend=-1))
         powers[places[firsts]] += np.add.reduceat(power, firsts, axis=0, dtype=np.float64)
         counts += np.bincount(places, minlength=columns)
-        left, done = left[ready * hop :], done + ready
+        left, done = left[:, ready * hop :], done + ready
     levels = 10 * np.log10(powers / np.maximum(counts, 1)[:, None] + _FLOOR)
     return Spectrogram(levels.T, sample_rate, samples / sample_rate)
 
@@ -80,16 +82,16 @@ def picture_files(
     raw: RawFormat | None = None,
     written: RawFormat | None = None,
 ) -> None:
-    """Draw the first channel of two files, whole, with samples that are not finite as 0; `raw` and `written` are what
-    they hold if they are .raw. Raises as `open_audio` does."""
+    """Draw two files, whole: the mean power of their channels, with samples that are not finite as 0; `raw` and
+    `written` are what they hold if they are .raw. Raises as `open_audio` does."""
     drawn, said = [], [title]
     for file, held in ((noisy, raw), (enhanced, written)):
         with open_audio(file, held) as reader:
             info = reader.info
-            heard = (finite(block[0])[0] for block in reader.blocks())
-            drawn.append(spectrogram(heard, info.samples, info.sample_rate))
+            heard = (finite(block)[0] for block in reader.blocks())
+            drawn.append(spectrogram(heard, info.samples, info.sample_rate, info.channels))
     if info.channels > 1:
-        said.append(f"channel 1 of {info.channels}")
+        said.append(f"mean of {info.channels} channels")
     before_after(path, drawn[0], drawn[1], ", ".join(said))
 
 

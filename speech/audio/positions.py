@@ -2,28 +2,33 @@
 where they are at another rate.
 
 Sources: Microsoft and IBM, Multimedia Programming Interface 1.0 (cue, adtl); Microsoft, New Multimedia Data Types
-(smpl); EBU Tech 3285 (bext); Apple, AIFF-C (MARK); RFC 9639 (cue sheets of FLAC).
+(smpl); EBU Tech 3285 (bext); iXML 3.0; Apple, AIFF-C (MARK); RFC 9639 (cue sheets of FLAC).
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
 
-MOVED = {"cue", "smpl", "bext", "LIST-adtl", "MARK"}
+MOVED = {"cue", "smpl", "bext", "iXML", "LIST-adtl", "MARK"}
 """Chunks whose places `moved` knows."""
 
 UNMOVED = {"plst"}
 """Chunks that count samples too, and are left out at another rate."""
 
 _TIME_REFERENCE = 338
+_NUMBER = re.compile(rb"<(BWF_TIME_REFERENCE_(?:LOW|HIGH)|(?:FILE|DIGITIZER)_SAMPLE_RATE)>\s*(\d{1,12})\s*</\1>")
+"""Of iXML: the time of day as in bext, in two halves, and rates. Its time stamp has a rate of its own, and stays."""
 
 
 def moved(name: str, content: bytes, ratio: float) -> bytes:
     """The content of a chunk with its places at a rate that is this many times as high."""
     if name not in MOVED or ratio == 1:
         return content
+    if name == "iXML":
+        return _moved_text(content, ratio)
     made = bytearray(content)
     for form, place in _counts(name, content):
         if place + struct.calcsize(form) <= len(content):
@@ -34,6 +39,15 @@ def moved(name: str, content: bytes, ratio: float) -> bytes:
         (period,) = struct.unpack_from("<I", content, 8)  # of a sample, in nanoseconds
         struct.pack_into("<I", made, 8, round(period / ratio))
     return bytes(made)
+
+
+def _moved_text(content: bytes, ratio: float) -> bytes:
+    """`moved` of iXML."""
+    low, high = b"BWF_TIME_REFERENCE_LOW", b"BWF_TIME_REFERENCE_HIGH"
+    found = {name: int(digits) for name, digits in _NUMBER.findall(content)}
+    time = round(ratio * ((found.get(high, 0) << 32) + found.get(low, 0)))
+    made = {name: round(ratio * number) for name, number in found.items()} | {low: time % (1 << 32), high: time >> 32}
+    return _NUMBER.sub(lambda match: b"<%b>%d</%b>" % (match[1], made[match[1]], match[1]), content)
 
 
 def _counts(name: str, content: bytes) -> Iterator[tuple[str, int]]:

@@ -169,7 +169,7 @@ class Stream(CausalModel):
     ] = None
     channels: Annotated[int, Option(help="Channels of raw PCM, or of the devices.", min=1)] = 1
     coding: Annotated[
-        Literal["s16le", "s24le", "s32le", "f32le", "alaw", "mulaw"], Option(help="Of samples of raw PCM.")
+        Literal["u8", "s16le", "s24le", "s32le", "f32le", "alaw", "mulaw"], Option(help="Of samples of raw PCM.")
     ] = "s16le"
     wet: Annotated[float, Option(help="Share of the enhanced signal; the rest is the noisy one.", min=0, max=1)] = 1.0
     upper_band: UpperBand = None

@@ -87,6 +87,17 @@ def test_peaks_beyond_full_scale_are_cut_off_and_never_wrap_around(tmp_path, nam
     assert 10 * np.log10(np.square(off).mean() / np.square(wanted).mean()) < below
 
 
+@pytest.mark.parametrize(("name", "format"), [("a.wav", "WAV"), ("a.w64", "W64"), ("a.raw", "RAW")])
+def test_digital_silence_of_a_law_which_has_no_code_for_it_is_silence(tmp_path, name, format):
+    raw = RawFormat(8000, 1, "ALAW") if format == "RAW" else None
+    write_audio(tmp_path / name, Audio(np.repeat(np.float32([[0, 0.1]]), 50, axis=1), 8000, format, "ALAW"))
+    read = read_audio(tmp_path / name, raw)
+    assert not read.waveform[0, :50].any()
+    assert (read.waveform[0, 50:] > 0).all()
+    write_audio(tmp_path / f"again-{name}", read)
+    assert (tmp_path / f"again-{name}").read_bytes() == (tmp_path / name).read_bytes()
+
+
 def test_a_raw_file_needs_its_rate(tmp_path):
     wave = sound(2, 100)
     write_audio(tmp_path / "a.raw", Audio(wave, 8000, "RAW", "FLOAT"))

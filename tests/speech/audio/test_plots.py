@@ -38,6 +38,22 @@ def test_a_tone_lies_at_its_time_and_frequency(seconds):
     assert found[:, : int(0.72 * columns)].max() < -200
 
 
+def test_channels_are_drawn_by_their_mean_power_whatever_is_in_the_first():
+    """One of two that are silent, or against each other: 3 and 0 dB below one alone."""
+    wave, nothing = noise(1, 20_000), np.zeros((1, 20_000), np.float32)
+    alone = spectrogram([wave], 20_000, RATE).levels
+    for other, lower in ((nothing, 10 * np.log10(2)), (-wave, 0)):
+        both = np.concatenate([other, wave])
+        found = spectrogram([both[:, :7777], both[:, 7777:]], 20_000, RATE, channels=2).levels
+        np.testing.assert_allclose(found, alone - lower, atol=1e-3)
+
+
+def test_a_picture_shows_what_is_in_the_second_channel_alone(tmp_path):
+    write_audio(tmp_path / "a.wav", Audio(np.concatenate([np.zeros((1, RATE), np.float32), noise(1, RATE)]), RATE))
+    picture_files(tmp_path / "a.png", tmp_path / "a.wav", tmp_path / "a.wav", "a")
+    assert imread(tmp_path / "a.png")[100:280, 200:900, :3].mean() > 0.2
+
+
 def test_a_picture_shows_all_of_a_recording(tmp_path):
     wave = noise(2, 60 * RATE)
     wave[:, : 45 * RATE] *= 1e-4

@@ -48,6 +48,23 @@ def test_what_a_wav_file_counts_in_samples_stays_where_it_is(rate: int, tmp_path
     assert struct.unpack_from("<II4s", after[b"adtl"], len(after[b"adtl"]) - 20) == (1, 240 * each, b"rgn ")
 
 
+IXML = (
+    b"<BWFXML><SPEED><FILE_SAMPLE_RATE>%d</FILE_SAMPLE_RATE><DIGITIZER_SAMPLE_RATE>%d</DIGITIZER_SAMPLE_RATE>"
+    b"<TIMESTAMP_SAMPLE_RATE>8000</TIMESTAMP_SAMPLE_RATE></SPEED><BEXT><BWF_TIME_REFERENCE_LOW>%d"
+    b"</BWF_TIME_REFERENCE_LOW><BWF_TIME_REFERENCE_HIGH>%d</BWF_TIME_REFERENCE_HIGH></BEXT></BWFXML>"
+)
+
+
+@pytest.mark.parametrize("rate", [8000, 48000, 4000])
+@pytest.mark.parametrize("begun", [8000 * 3600 * 20, 3 << 32])
+def test_the_time_of_day_and_the_rates_of_ixml_are_those_of_the_copy(begun: int, rate: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(4000), 8000)
+    text = IXML % (8000, 8000, begun % (1 << 32), begun >> 32)
+    target, _ = enhanced(with_chunks(tmp_path / "a.wav", chunk(b"iXML", text), b""), rate)
+    moved = begun * rate // 8000
+    assert parts_of(target)[b"iXML"][8:].rstrip(b"\0") == IXML % (rate, rate, moved % (1 << 32), moved >> 32)
+
+
 def test_markers_of_aiff_and_tracks_of_flac_stay_where_they_are(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.aiff", noise(4000), 8000)
     content = (tmp_path / "a.aiff").read_bytes()
