@@ -148,21 +148,23 @@ class Hamiltonian(Checked):
     Args:
         step_size: of the leapfrog.
         leapfrog_steps: in a trajectory.
+        mass: of every coordinate.
         temperature: T.
     """
 
     step_size: Positive
     leapfrog_steps: Count = 5
+    mass: Positive = 1.0
     temperature: Positive = 1.0
     adjusted: ClassVar[bool] = True
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One trajectory."""
         here = state.evaluation or potential(state.x)
-        momentum = math.sqrt(self.temperature) * draws.normal(state.x)
-        x, end, there = leapfrog(potential, state.x, momentum, self.step_size, self.leapfrog_steps, here)
-        before = _energy(here) + _square(momentum) / 2
-        after = _energy(there) + _square(end) / 2
+        momentum = math.sqrt(self.mass * self.temperature) * draws.normal(state.x)
+        x, end, there = leapfrog(potential, state.x, momentum, self.step_size, self.leapfrog_steps, self.mass, here)
+        before = _energy(here) + _square(momentum) / (2 * self.mass)
+        after = _energy(there) + _square(end) / (2 * self.mass)
         return _metropolis((before - after) / self.temperature, state, here, x, there, draws)
 
 
@@ -173,32 +175,35 @@ class Underdamped(Checked):
     Args:
         step_size: h.
         friction: γ; `critical_friction` gives the one that damps a mode of known curvature fastest.
+        mass: of every coordinate.
         temperature: T.
     """
 
     adjusted: ClassVar[bool] = False
     step_size: Positive
     friction: Positive = 1.0
+    mass: Positive = 1.0
     temperature: NonNegative = 1.0
 
     def __call__(self, potential: Potential, state: State, draws: Draws) -> State:
         """One step."""
-        h, thermal = self.step_size, math.sqrt(self.temperature)
+        h, mass = self.step_size, self.mass
         here = state.evaluation or potential(state.x)
+        thermal = math.sqrt(mass * self.temperature)
         momentum = thermal * draws.normal(state.x) if state.momentum is None else state.momentum
         momentum = momentum - h / 2 * here.gradient
-        x = state.x + h / 2 * momentum
-        decay = math.exp(-self.friction * h)
+        x = state.x + h / (2 * mass) * momentum
+        decay = math.exp(-self.friction / mass * h)
         momentum = decay * momentum + math.sqrt(1 - decay**2) * thermal * draws.normal(x)
-        x = x + h / 2 * momentum
+        x = x + h / (2 * mass) * momentum
         there = potential(x)
         momentum = momentum - h / 2 * there.gradient
         return State(x, momentum, there, state.accepted + 1)
 
 
-def critical_friction(curvature: float = 1.0) -> float:
-    """The friction 2√curvature at which a mode of that curvature returns fastest without swinging."""
-    return 2 * math.sqrt(curvature)
+def critical_friction(mass: float = 1.0, curvature: float = 1.0) -> float:
+    """The friction 2√(mass·curvature) at which a mode of that curvature returns fastest without swinging."""
+    return 2 * math.sqrt(mass * curvature)
 
 
 def leapfrog(
@@ -207,14 +212,16 @@ def leapfrog(
     momentum: Tensor,
     step_size: float,
     steps: int,
+    mass: float = 1.0,
     evaluation: Evaluation | None = None,
 ) -> tuple[Tensor, Tensor, Evaluation]:
-    """Leapfrog integration of dx/dt = p, dp/dt = −∇E: time-reversible, volume-preserving, energy error O(h²).
+    """Leapfrog integration of dx/dt = p/m, dp/dt = −∇E: time-reversible, volume-preserving, energy error O(h²).
 
     Args:
         potential: see `Potential`.
         x, momentum: where the trajectory starts, (batch, ...).
         step_size, steps: of the integration.
+        mass: of every coordinate.
         evaluation: of the potential at x, where it is known.
 
     Returns:
@@ -223,7 +230,7 @@ def leapfrog(
     there = evaluation or potential(x)
     for _ in range(steps):
         momentum = momentum - step_size / 2 * there.gradient
-        x = x + step_size * momentum
+        x = x + step_size / mass * momentum
         there = potential(x)
         momentum = momentum - step_size / 2 * there.gradient
     return x, momentum, there

@@ -141,7 +141,7 @@ def draw_windows(
     guidance = guidance_of(model, sampling, windows, levels, generators)
     shape = windows.values.shape[1:]
     method = knowing(sampling.sampler(), lambda: guided_law(guidance, model.law, sampling.method, shape))
-    times = _times_on(model.sde, sampling)
+    times = drawing_times(model, sampling)
     result = model.draw(
         windows.inputs, generators, times, first, sampling.temperature, method=method, guidance=guidance
     )
@@ -230,8 +230,12 @@ def as_forecast(series: Series, samples: np.ndarray) -> SampleForecast:
     return SampleForecast(single, start_date=series.end, item_id=series.item_id, info=series.info)
 
 
-def _times_on(sde: SDE, sampling: Sampling) -> Tensor:
+def drawing_times(model: TSDiff, sampling: Sampling) -> Tensor:
     """Falling times of the steps, float64, (steps + 1,)."""
+    return _times_on(model.sde, sampling)
+
+
+def _times_on(sde: SDE, sampling: Sampling) -> Tensor:
     if sampling.schedule is not None:
         return torch.tensor(sampling.schedule, dtype=torch.float64)
     if sampling.method == "ddpm":
