@@ -27,7 +27,7 @@ from shared.samplers.gaussian import GaussianExponential
 from shared.samplers.maps import FlowMap
 from shared.samplers.ode import AdaptiveODE, TimeODE
 from shared.samplers.predictor_corrector import PredictorCorrector
-from shared.samplers.run import Callback, Run, SampleResult, StepInfo, Stop
+from shared.samplers.run import Callback, ProgressBar, Run, SampleResult, StepInfo, Stop
 from shared.samplers.schedules import MOST_STEPS, Schedule, time_grid
 from shared.sde.base import SDE
 from shared.views import check_numbers
@@ -124,7 +124,7 @@ def sample(
         t_end: where to stop; None means the SDE's own. At t = 0 the last step is the data prediction.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
         guidance: steers the prediction, and the state after a step.
-        callback: called after every step with a `StepInfo`; ends sampling when it returns True.
+        callback: called after every step with a `StepInfo` (see `ProgressBar`); ends sampling when it returns True.
         x_start, t_start: start from this state (batch, ...) at this time instead of from the prior at T. A t_start
             without a state starts from the anchor with the noise of that time; times that begin below T without a
             t_start from the prior all the same, as the published steps of DDIM do.

@@ -10,7 +10,9 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from tqdm.std import tqdm
 
+from shared.console.progress import bar
 from shared.errors import ConfigError
 from shared.guidance import DenoiserFunction, Guidance
 from shared.predictions import NO_MAP
@@ -53,6 +55,27 @@ class StepInfo:
 
 Callback = Callable[[StepInfo], bool | None]
 """Called after every step; returning True ends sampling there."""
+
+
+class ProgressBar:
+    """A callback that shows a progress bar over the steps of a sampler.
+
+    Args:
+        description: what the bar says.
+    """
+
+    def __init__(self, description: str = "sampling"):
+        self._bar: tqdm | None = None
+        self._description = description
+
+    def __call__(self, info: StepInfo) -> None:
+        """Advance to the step that was just finished."""
+        if self._bar is None:
+            self._bar = bar(info.steps, self._description, "steps")
+        self._bar.update(info.index - self._bar.n)
+        if info.index >= info.steps:
+            self._bar.close()
+            self._bar = None
 
 
 @dataclass

@@ -54,7 +54,7 @@ def sample_spectrogram(
             `SpeechModel.pad_frames`.
         sampling: how; None means the model's own default.
         generator: one for the batch, or one per item, which makes an item's result independent of the batch.
-        callback: called after every step, see `shared.samplers.sample`.
+        callback: called after every step; see `shared.samplers.ProgressBar`.
         heard: of each item, how many frames of its recording that sound came before these; None: 0.
 
     Returns:

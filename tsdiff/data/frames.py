@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError, DiffusionError, counted, first_line
 from tsdiff.data.columns import (
     ITEM_NAMES,
@@ -95,6 +96,7 @@ def series_from_frame(
     item_id: str | None = None,
     timestamp: str | None = None,
     freq: str | None = None,
+    min_length: int = 1,
     dynamic: Sequence[str] = (),
     static: Sequence[str] = (),
     vocabulary: Mapping[str, Sequence[str]] | None = None,
@@ -102,7 +104,7 @@ def series_from_frame(
     """Make a clean set of series from a table in long format, one row for each value.
 
     Rows may come in any order. Gaps become NaN, so do infinities; each repair is noted. Series that hold no
-    observed value are skipped, the others go on.
+    observed value or are too short are skipped, the others go on.
 
     Args:
         frame: The table; not changed.
@@ -116,6 +118,7 @@ def series_from_frame(
             "datetime", "date" or "ds", in any case, or else an index of datetimes or periods, the only column of
             dates, or "year" with whole numbers.
         freq: The frequency, in any pandas spelling, old or new; None takes that of periods and infers that of times.
+        min_length: Series with fewer steps, gaps counted, are skipped.
         dynamic: Numeric columns that are known in the future: feat_dynamic_real. The rows of a series after its last
             observed target are then the future, and belong to the features alone.
         static: Columns with one value a series: numbers make feat_static_real, everything else (also booleans and
@@ -130,8 +133,9 @@ def series_from_frame(
     Raises:
         DataError: A missing column, values that are not numbers, missing item ids or timestamps, repeated or
             irregular timestamps, a frequency that is unknown or cannot be inferred, no usable series.
-        ConfigError: A target is one of the covariates, too.
+        ConfigError: `min_length` is below 1, or a target is one of the covariates, too.
     """
+    checked(Count, min_length=min_length)
     if frame.empty:
         raise DataError("the table has no rows; it needs one row for each value")
     frame = with_levels(frame, item_id, timestamp)
@@ -162,7 +166,7 @@ def series_from_frame(
     call = partial(resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)
     made = ((part, *_entry(part, grid, zone, call, len(targets), dynamic, not several)) for part in parts)
-    entries, skipped = _usable(made, statics, notes)
+    entries, skipped = _usable(made, statics, min_length, notes)
     refuse_if_empty(entries, skipped)
     used = [part for part in parts if part.item not in skipped]
     side = stamp_side(pd.DatetimeIndex(np.concatenate([part.stamps for part in used])), grid)
@@ -195,14 +199,14 @@ class Part:
 
 
 def _usable(
-    made: Iterable[tuple[Part, Entry, list[str]]], statics: StaticColumns, notes: list[str]
+    made: Iterable[tuple[Part, Entry, list[str]]], statics: StaticColumns, min_length: int, notes: list[str]
 ) -> tuple[list[Entry], dict[str, str]]:
     """Of series with their entries and notes the entries of those that are of use, with their static features, and why
     the others are skipped; append to `notes` what is noted of those that are of use."""
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
     for part, entry, found in made:
-        reason = reason_to_skip(entry["target"])
+        reason = reason_to_skip(entry["target"], min_length)
         if reason is None:
             entries.append(entry | statics.of(part.rows, part.item))
             notes.extend(found)

@@ -40,6 +40,7 @@ def load_dataset(
     vocabulary: Mapping[str, Sequence[str]] | None = None,
     part: Part = "train",
     folder: str | os.PathLike[str] | None = None,
+    min_length: int = 1,
 ) -> SeriesSet:
     """Read series from wherever they are, and check them.
 
@@ -60,6 +61,7 @@ def load_dataset(
         part: Of a folder or a named set.
         folder: Where named sets lie, each in a folder of its name; None, or a set that is not there, asks GluonTS,
             which downloads a set once and keeps it.
+        min_length: Series with fewer steps are skipped.
 
     Returns:
         The series, with notes on what was repaired and skipped.
@@ -78,10 +80,10 @@ def load_dataset(
             found = data.train if part == "train" else data.test
             if found is None:
                 raise DataError(f"{source} has no test part; take part='train' and split it (`tsdiff.data.split`)")
-            return _checked_freq(found, freq, str(source))
+            return _checked_freq(found, freq, min_length, str(source))
         source = load_table(path, item_id)
     if not isinstance(source, pd.DataFrame):
-        return series_from_gluonts(source, freq)
+        return series_from_gluonts(source, freq, min_length=min_length)
     source = with_levels(source, item_id, timestamp)
     wide = layout == "wide"
     if layout == "auto":
@@ -91,24 +93,25 @@ def load_dataset(
             "a wide table has series as columns: item_id, target lists, dynamic and static need layout='long'"
         )
     if wide:
-        return _of_wide(source, timestamp, freq)
+        return _of_wide(source, timestamp, freq, min_length)
     return series_from_frame(
         source,
         target=target,
         item_id=item_id,
         timestamp=timestamp,
         freq=freq,
+        min_length=min_length,
         dynamic=dynamic,
         static=static,
         vocabulary=vocabulary,
     )
 
 
-def _of_wide(table: pd.DataFrame, timestamp: str | None, freq: str | None) -> SeriesSet:
+def _of_wide(table: pd.DataFrame, timestamp: str | None, freq: str | None, min_length: int) -> SeriesSet:
     """The series of a wide table; a first column that numbers the rows is none, which is noted."""
     numbering = row_numbers(table)
     table = table.drop(columns=numbering)
-    made = series_from_frame(long_from_wide(table, timestamp), item_id="item_id", freq=freq)
+    made = series_from_frame(long_from_wide(table, timestamp), item_id="item_id", freq=freq, min_length=min_length)
     said = [f"the first column, {name!r}, numbers the rows, and is no series; it is left out" for name in numbering]
     origin = replace(made.origin, timestamp=time_name(table, timestamp))
     return replace(made, notes=[*said, *made.notes], origin=origin)
@@ -158,7 +161,10 @@ def _download(name: str, kept: Path) -> None:
         ) from error
 
 
-def _checked_freq(series: SeriesSet, freq: str | None, source: str) -> SeriesSet:
+def _checked_freq(series: SeriesSet, freq: str | None, min_length: int, source: str) -> SeriesSet:
     if freq is not None and normalise_freq(freq) != series.freq:
         raise ConfigError(f"{source} has frequency {series.freq!r}, not {freq!r}; leave freq out")
-    return series
+    if min_length <= 1:
+        return series
+    short = series_from_gluonts(series, series.freq, min_length=min_length)
+    return SeriesSet(short.entries, series.freq, series.notes, series.skipped | short.skipped)

@@ -102,17 +102,18 @@ class SeriesSet(EntrySequence):
         for line in summarised(lines):
             tell(line)
 
-    def remarks(self, skipped: Mapping[str, str] | None = None) -> list[str]:
+    def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
         """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where
-        many are alike, a line for all of them; of many lines the first, and how many more.
+        many are alike, a line for all of them.
 
         Args:
             skipped: Series that were left out later, with the reason.
+            most: Lines; the rest are counted.
         """
         left_out = {**self.skipped, **(skipped or {})}
         lines = summarised([*(f"series {item!r} left out: {why}" for item, why in left_out.items()), *self.notes])
-        more = [f"and {len(lines) - _MOST_LINES} more of the kind"] if len(lines) > _MOST_LINES else []
-        return lines[:_MOST_LINES] + more
+        more = [f"and {len(lines) - most} more of the kind"] if len(lines) > most else []
+        return lines[:most] + more
 
     def warn(self) -> None:
         """Tell the `remarks` as warnings."""
@@ -120,8 +121,8 @@ class SeriesSet(EntrySequence):
             tell(line)
 
 
-_ALIKE, _MOST_LINES = 3, 20
-"""Lines of one kind that are told one by one, and lines that are told at most."""
+_ALIKE = 3
+"""Lines of one kind that are told one by one."""
 _NINES = re.compile(r"-?99+\.(9+|0)")
 _NAMED = 20
 """Series that a line names."""
@@ -182,9 +183,14 @@ def notes_of(series: Series) -> list[str]:
     return [*series.notes, *_remarks(series)]
 
 
-def reason_to_skip(target: np.ndarray) -> str | None:
+def reason_to_skip(target: np.ndarray, min_length: int) -> str | None:
     """Say why a series of shape (length,) or (channels, length) is of no use, or None if it is."""
-    return "no observed value" if np.isnan(target).all() else None
+    length = target.shape[-1]
+    if length < min_length:
+        return f"{counted(length, 'value', 'values')}, fewer than the {min_length} needed"
+    if np.isnan(target).all():
+        return "no observed value"
+    return None
 
 
 def refuse_if_empty(entries: Sequence[object], skipped: dict[str, str], remedy: str = "") -> None:
@@ -195,7 +201,9 @@ def refuse_if_empty(entries: Sequence[object], skipped: dict[str, str], remedy: 
         raise DataError(f"no usable series ({listed}{more}){remedy}" if skipped else "the data holds no series at all")
 
 
-def series_from_gluonts(dataset: Iterable[Mapping[str, Any]], freq: str | None = None) -> SeriesSet:
+def series_from_gluonts(
+    dataset: Iterable[Mapping[str, Any]], freq: str | None = None, *, min_length: int = 1
+) -> SeriesSet:
     """Check any GluonTS dataset as `series_from_frame` checks a table.
 
     The dataset is iterated once and never indexed (GluonTS 0.17 reads wrong records when long JSON-lines
@@ -205,6 +213,7 @@ def series_from_gluonts(dataset: Iterable[Mapping[str, Any]], freq: str | None =
     Args:
         dataset: Entries with "start" and "target"; "item_id" defaults to the place in the dataset.
         freq: The frequency, in any pandas spelling; None takes that of the first entry's period.
+        min_length: Series with fewer values are skipped.
 
     Returns:
         The checked set.
@@ -216,7 +225,7 @@ def series_from_gluonts(dataset: Iterable[Mapping[str, Any]], freq: str | None =
     """
     notes: list[str] = []
     skipped: dict[str, str] = {}
-    entries = list(checked_entries(dataset, freq, notes=notes, skipped=skipped))
+    entries = list(checked_entries(dataset, freq, min_length=min_length, notes=notes, skipped=skipped))
     refuse_if_empty(entries, skipped)
     return SeriesSet(entries, freq_of(entries[0]["start"]), notes, skipped)
 
@@ -225,13 +234,14 @@ def checked_entries(
     dataset: Iterable[Mapping[str, Any]],
     freq: str | None = None,
     *,
+    min_length: int = 1,
     notes: list[str] | None = None,
     skipped: dict[str, str] | None = None,
 ) -> Iterator[Entry]:
     """Yield the entries of a GluonTS dataset one by one, each checked as `series_from_gluonts` checks it.
 
     Args:
-        dataset, freq: See `series_from_gluonts`.
+        dataset, freq, min_length: See `series_from_gluonts`.
         notes, skipped: What was repaired and left out is added to these.
 
     Raises:
@@ -245,7 +255,7 @@ def checked_entries(
         item = str(raw.get("item_id", place))
         series = read_series(raw, item, wanted)
         wanted = freq_of(series.start) if wanted is None else wanted
-        reason = reason_to_skip(series.target)
+        reason = reason_to_skip(series.target, min_length)
         if reason is not None:
             skipped[item if item not in skipped else f"{item} (entry {place})"] = reason
             continue

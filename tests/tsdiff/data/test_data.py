@@ -131,11 +131,11 @@ def test_each_repair_is_noted_with_the_name_of_its_series():
 
 
 def test_useless_series_are_skipped_with_a_reason_and_the_others_go_on():
-    frame = long_frame({"a": 20, "void": 20})
+    frame = long_frame({"a": 20, "short": 3, "void": 20})
     frame.loc[frame["item_id"] == "void", "target"] = np.nan
-    series = series_from_frame(frame)
+    series = series_from_frame(frame, min_length=10)
     assert [entry["item_id"] for entry in series] == ["a"]
-    assert series.skipped == {"void": "no observed value"}
+    assert series.skipped == {"short": "3 values, fewer than the 10 needed", "void": "no observed value"}
     with pytest.raises(DataError, match=r"no usable series.*void: no observed value"):
         series_from_frame(frame[frame["item_id"] == "void"])
 
@@ -263,9 +263,11 @@ def test_missing_ids_and_missing_times_are_refused():
         series_from_frame(frame)
 
 
-def test_an_empty_table_is_refused():
+def test_an_empty_table_and_a_bad_minimum_are_refused():
     with pytest.raises(DataError, match="no rows"):
         series_from_frame(long_frame({"a": 3}).iloc[:0])
+    with pytest.raises(ConfigError, match="min_length=0: need"):
+        series_from_frame(long_frame({"a": 3}), min_length=0)
 
 
 @pytest.mark.parametrize(

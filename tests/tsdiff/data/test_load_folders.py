@@ -29,7 +29,7 @@ def test_a_folder_streams_the_series_it_loads(tmp_path: Path):
     assert len(stream.train) == 4
     for _ in range(2):
         assert_same(list(stream.train), loaded.train)
-        assert stream.train.skipped == loaded.train.skipped == {"void": "no observed value"}
+        assert stream.train.skipped == loaded.train.skipped == {"void": "0 values, fewer than the 1 needed"}
     with SeriesStore.of(stream.train, spool_above=0) as store:
         assert_same(store, loaded.train)
     assert_same(load_dataset(folder), loaded.train)
