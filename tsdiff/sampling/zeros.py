@@ -9,7 +9,7 @@ import numpy as np
 
 from tsdiff.sampling.shut import shut_shares
 from tsdiff.windows.habits import without_old_habits
-from tsdiff.windows.outages import comes_each, without_last_zero, without_outages
+from tsdiff.windows.outages import comes_each_longer_season, without_last_zero, without_outages
 
 _RECENT_SEASONS, _RECENT = 28, 200
 """Steps of history that tell the share of zeros: so many seasons, and at least so many steps."""
@@ -122,10 +122,8 @@ def within(
     support = Support.of(history)
     if not counts or not (support.counts or support.zeros):
         return np.maximum(samples, 0.0)
-    season, longer = (*seasons, 0)[:2]
-    present = history
-    if (history > 0).any():
-        present = without_outages(_present(history, season, longer), season, longer)
+    season = seasons[0]
+    present = without_outages(_present(history, seasons), seasons) if (history > 0).any() else history
     present = without_old_habits(present, seasons)
     before = without_last_zero(present, season)
     seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), seasons, before)
@@ -193,7 +191,7 @@ def _lives(values: np.ndarray, season: int) -> list[slice]:
 def _around(values: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[slice, _Seen]]:
     """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
     missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
-    without = without_outages(values, *(*seasons, 0)[:2])
+    without = without_outages(values, seasons)
     reach, first = _told_by(seasons[0]) // 2, 0
     while first < len(missing):
         stop = int(np.searchsorted(missing, missing[first] + reach))
@@ -311,20 +309,21 @@ def _recent(history: np.ndarray, season: int) -> np.ndarray:
     return history[-_told_by(season) :]
 
 
-def _present(history: np.ndarray, season: int, longer: int = 0) -> np.ndarray:
+def _present(history: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
     """A history, some of it positive, from its beginning or its last change on; all of it where nothing says that it
     changed, or where its last zeros come each longer season."""
-    begin = int(np.flatnonzero(history > 0)[0])
+    begin, season = int(np.flatnonzero(history > 0)[0]), seasons[0]
     if _unlikely(history[begin:][::-1], history[:begin][::-1], season):  # time turned round, a beginning is an end
         history = history[begin:]
     seen = np.isfinite(history)
     zero = history == 0
     other = np.flatnonzero(seen & (zero != zero[seen][-1]))
-    if zero[seen][-1] and other.size and comes_each(longer, history, np.arange(other[-1] + 1, len(history))):
+    if not other.size:
         return history
-    if other.size and _unlikely(history[: other[-1] + 1], history[other[-1] + 1 :], season):
-        return history[other[-1] + 1 :]
-    return history
+    last = int(other[-1]) + 1
+    if zero[seen][-1] and comes_each_longer_season(history, np.arange(last, len(history)), seasons):
+        return history
+    return history[last:] if _unlikely(history[:last], history[last:], season) else history
 
 
 def _unlikely(before: np.ndarray, run: np.ndarray, season: int) -> bool:

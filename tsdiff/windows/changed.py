@@ -36,7 +36,7 @@ def cleaned(history: np.ndarray, seasons: Seasons) -> tuple[np.ndarray, Changed]
     """A history (n,) as it is forecast, NaN where missing: without the zeros of outages, dents and old habits, in the
     unit of now; and what was changed of it, outliers not counted, which the simple forecasts put back."""
     season = max(seasons[0], 1)
-    without_zeros = without_last_zero(without_outages(history, season, seasons[1]), season)
+    without_zeros = without_last_zero(without_outages(history, seasons), season)
     without_zeros = without_old_habits(without_zeros, seasons)
     converted = in_units_of_now(without_zeros, seasons[0])
     told = without_dents(converted, seasons)

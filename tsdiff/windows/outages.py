@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 _FEWEST_SHUT, _MOST_SHUT, _MOSTLY, _HARDLY, _AGAIN = 3, 3, 0.5, 0.1, 0.8
@@ -13,7 +15,7 @@ _SEASONS_FULL, _FEWEST_FULL, _FULL, _TINY = 3, 12, 0.2, 1e-200
 is none of them."""
 
 
-def without_outages(history: np.ndarray, season: int, longer: int = 0) -> np.ndarray:
+def without_outages(history: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
     """A history (n,) whose zeros are NaN, as what is missing is, where they are of outages, a few at most, beside which
     it is hardly zero but at times of the season at which it usually is. The zeros of one lie together, as many values
     on either side are not zero, and a season of them before the first and after the last. What comes each longer
@@ -21,11 +23,11 @@ def without_outages(history: np.ndarray, season: int, longer: int = 0) -> np.nda
 
     Args:
         history: NaN where missing; of one that falls below 0 zeros are values as all others.
-        season: in steps; 1 where there is none.
-        longer: season, in steps; 0 or 1 where there is none.
+        seasons: in steps, the primary one and then a longer one; 0 or 1 where there is none.
     """
+    season = max(seasons[0], 1)
     places = _usually_open(history, season)
-    each = [run for run in _runs(places, history) if comes_each(longer, history, places[run])]
+    each = [run for run in _runs(places, history) if comes_each_longer_season(history, places[run], seasons)]
     places = np.delete(places, np.concatenate([*each, np.zeros(0, dtype=int)]))
     shut, runs = history[places] == 0, _runs(places, history)
     if not shut.any():
@@ -53,9 +55,10 @@ def _runs(places: np.ndarray, history: np.ndarray) -> list[np.ndarray]:
     return np.split(zeros, np.flatnonzero(np.diff(zeros) > _FEWEST_SHUT) + 1)
 
 
-def comes_each(longer: int, history: np.ndarray, zeros: np.ndarray) -> bool:
-    """Whether a run of zeros of a history (n,), at these steps (k,), comes each longer season, in steps: nearly all
-    that is known a season before is zero, too, or after; not where there is no such season."""
+def comes_each_longer_season(history: np.ndarray, zeros: np.ndarray, seasons: Sequence[int]) -> bool:
+    """Whether a run of zeros of a history (n,), at these steps (k,), comes each longer season: nearly all that is known
+    one before is zero, too, or one after; not where there is none. `seasons` as in `without_outages`."""
+    longer = seasons[1] if len(seasons) > 1 else 0
     if longer <= 1 or len(zeros) < _FEWEST_SHUT:
         return False
     for steps in (zeros - longer, zeros + longer):

@@ -321,8 +321,8 @@ def test_what_is_closed_each_summer_is_zero_then_and_open_before():
 def test_a_season_that_is_over_each_winter_has_not_ended():
     days = np.arange(900)
     history = np.where(days % 365 < 150, 0.0, np.resize(SOLD, 900))[: 730 + 100]
-    assert _present(history, 7, 365) is history
-    assert len(_present(history[365 + 200 :], 7, 365)) == 100
+    assert _present(history, (7, 365)) is history
+    assert len(_present(history[365 + 200 :], (7, 365))) == 100
 
 
 def test_a_shop_that_no_longer_closes_on_sundays_is_not_zero_on_them():
@@ -351,19 +351,19 @@ STATIONARY = {
 @pytest.mark.parametrize("name", STATIONARY)
 def test_where_nothing_changes_all_of_the_history_tells(name):
     history = STATIONARY[name]
-    assert _present(history, 7) is history
+    assert _present(history, (7,)) is history
 
 
 @pytest.mark.parametrize("hours", [60, 100, 500])
 def test_nights_are_no_change(hours):
     history = np.where(np.arange(hours) % 24 < 11, 0.0, np.resize(SOLD, hours))
-    assert _present(history, 24) is history
+    assert _present(history, (24,)) is history
 
 
 def test_of_a_thousand_intermittent_series_hardly_one_changes():
     rng = np.random.default_rng(0)
     made = [intermittent(rng, rng.uniform(0.7, 0.9), int(rng.integers(40, 300))) for _ in range(1000)]
-    assert sum(_present(one, 7) is not one for one in made if one.any()) <= 5
+    assert sum(_present(one, (7,)) is not one for one in made if one.any()) <= 5
 
 
 @pytest.mark.parametrize("values", [[3.0] * 6 + [0.0] * 6, [0.0] * 8 + [3.0] * 8])

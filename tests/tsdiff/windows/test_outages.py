@@ -27,7 +27,7 @@ def shut(values: np.ndarray, *stretches: tuple[int, int]) -> np.ndarray:
 )
 def test_outages_that_are_over_are_missing(stretches: list[tuple[int, int]]) -> None:
     history = shut(SOLD[:96], *stretches)
-    assert np.array_equal(np.isnan(without_outages(history, 12)), history == 0)
+    assert np.array_equal(np.isnan(without_outages(history, (12,))), history == 0)
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def test_outages_that_are_over_are_missing(stretches: list[tuple[int, int]]) -> 
     ],
 )
 def test_other_zeros_are_values(history: np.ndarray) -> None:
-    assert without_outages(history, 12) is history
+    assert without_outages(history, (12,)) is history
 
 
 def test_closing_days_are_none_and_hide_none() -> None:
     days = np.arange(300)
     closing = np.where(days % 7 == 6, 0.0, 50.0 + days % 5)
-    assert without_outages(closing, 7) is closing
-    found = np.isnan(without_outages(shut(closing, (200, 221)), 7))
+    assert without_outages(closing, (7,)) is closing
+    found = np.isnan(without_outages(shut(closing, (200, 221)), (7,)))
     assert np.array_equal(found, (days >= 200) & (days < 221) & (days % 7 != 6))
 
 
 def test_what_comes_each_year_is_no_outage() -> None:
     days = np.arange(900)
     school = np.where(days % 365 < 62, 0.0, 50.0 + days % 5)[100:]  # a day of leap years is as far off as another
-    assert without_outages(school, 7, 365) is school
+    assert without_outages(school, (7, 365)) is school
     strike = np.where((days[100:] >= 600) & (days[100:] < 630), 0.0, school)
-    found = np.isnan(without_outages(strike, 7, 365))
+    found = np.isnan(without_outages(strike, (7, 365)))
     assert np.array_equal(found, (days[100:] >= 600) & (days[100:] < 630))
-    assert np.array_equal(np.isnan(without_outages(school, 7)), school == 0)
+    assert np.array_equal(np.isnan(without_outages(school, (7,))), school == 0)
 
 
 @pytest.mark.parametrize(("freq", "steps"), [("D", 28), ("B", 20)])
@@ -94,7 +94,7 @@ def test_a_last_zero_is_missing_where_none_was_near() -> None:
 @given(st.lists(st.sampled_from([0.0, 0.0, 1.0, 5.0, np.nan]), min_size=1, max_size=80), st.sampled_from([1, 7, 12]))
 def test_nothing_but_zeros_is_taken_away(values: list[float], season: int) -> None:
     history = np.array(values)
-    for made in (without_outages(history, season), without_last_zero(history, season)):
+    for made in (without_outages(history, (season,)), without_last_zero(history, season)):
         taken = np.isnan(made) & ~np.isnan(history)
         assert (history[taken] == 0).all()
         assert np.array_equal(made[~taken], history[~taken], equal_nan=True)
