@@ -168,7 +168,8 @@ def fine_tune(
     model = copy.deepcopy(taken).cpu().requires_grad_(True)
     tuned = predictor.with_model(taken)
     rng = np.random.default_rng([natural(settings.seed), 1])
-    entries, windows = hold_back(list(entries_of(dataset)), tuned.prediction_length, settings.held_back, rng)
+    whole = list(entries_of(dataset))
+    entries, windows = hold_back(whole, tuned.prediction_length, settings.held_back, rng)
     source = tuning_source(config, entries, settings, taken.weighing)
     if windows is None:
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
@@ -183,14 +184,19 @@ def fine_tune(
     until = started + 60 * settings.cpu_minutes
     ending = contest.seconds * (2 + len(_guidance(config)))  # a last look, half-way weights, guidance
     left = until - time.process_time() - contest.seconds * (settings.checks + 1) - ending
-    steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
+    steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes), weighings=2)
     if isinstance(source, AnchoredSource):
-        source.weighing = contest.weigh(_weighed(model, source, settings, steps))
+        before = time.process_time()
+        anew = _weighed(model, source, settings, steps)
+        ending += time.process_time() - before  # to weigh by all windows
+        source.weighing = contest.weigh(anew)
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     limit = [CPULimit(until - ending)] if settings.steps is None else []
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup, *limit])
     contest.settle()
     made = _with_guidance(contest, entries, settings)
+    if contest.weighed:
+        made.model.weighing = _weighed_by_all(contest.weighed, model, whole, settings, steps)
     told = _told(contest, predictor.sampling, made.sampling)
     return FineTuned(made, contest.best.steps, told, tuple(contest.trials))
 
@@ -199,14 +205,24 @@ def tuning_source(
     config: TSDiffConfig, entries: list[Entry], settings: FineTuning, weighing: Weighing | None
 ) -> BatchSource:
     """Windows of the series, most of them with the horizon that is to be forecast, around anchors of that weighing."""
-    corpus, horizon = Corpus([CorpusGroup.of_entries(_NAME, 1.0, entries, config.length)]), config.prediction_length
     if config.scaling == "anchor":
-        usual = {_NAME: horizon}
-        source = AnchoredSource(corpus, config, settings.batch_size, horizons=usual, chances=_CHANCES)
-        source.weighing = weighing
-        return source
+        return _anchored_source(config, entries, settings, weighing)
+    corpus, horizon = _corpus(config, entries), config.prediction_length
     horizons = (max(1, horizon // 2), horizon)
     return CorpusSource(corpus, config, settings.batch_size, synthetic_share=0.0, horizons=horizons, whole=0.9)
+
+
+def _anchored_source(
+    config: TSDiffConfig, entries: Sequence[Entry], settings: FineTuning, weighing: Weighing | None
+) -> AnchoredSource:
+    corpus, horizons = _corpus(config, entries), {_NAME: config.prediction_length}
+    source = AnchoredSource(corpus, config, settings.batch_size, horizons=horizons, chances=_CHANCES)
+    source.weighing = weighing
+    return source
+
+
+def _corpus(config: TSDiffConfig, entries: Sequence[Entry]) -> Corpus:
+    return Corpus([CorpusGroup.of_entries(_NAME, 1.0, list(entries), config.length)])
 
 
 def _guidance(config: TSDiffConfig) -> Sequence[Mapping[str, Any]]:
@@ -312,8 +328,15 @@ def _weighed(model: TSDiff, source: AnchoredSource, settings: FineTuning, steps:
     return tuned_weighing(model.weighing or bundled_weighing(), source, settings.seed, _WEIGHINGS * steps)
 
 
-def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
-    """How many steps fit into the time, what is measured for it counted, by those of a copy that is thrown away."""
+def _weighed_by_all(change: str, model: TSDiff, entries: Sequence[Entry], settings: FineTuning, steps: int) -> Weighing:
+    """The weighing that was chosen, trained anew on all of the series: what was held back is most like what comes."""
+    anew = _weighed(model, _anchored_source(model.config, entries, settings, model.weighing), settings, steps)
+    return anew if change == WEIGHED else midway(anew, model.weighing or bundled_weighing())
+
+
+def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float, weighings: int = 1) -> int:
+    """How many steps fit into the time beside so many trainings of the weighing, what is measured for it counted, by
+    those of a copy that is thrown away."""
     trial, until = copy.deepcopy(model), time.process_time() + seconds
 
     def each_of(count: int) -> float:
@@ -325,7 +348,7 @@ def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds:
         each = each_of(count)
     if isinstance(source, AnchoredSource):
         few = max(1, count // 4)
-        first = seconds_of(lambda: _weighed(model, source, settings, few)) / few
+        first = weighings * seconds_of(lambda: _weighed(model, source, settings, few)) / few
     seconds = until - time.process_time()
     within, most = seconds / (each + first), TUNING_STEPS // _WEIGHINGS
     return max(1, round(within if within <= most else (seconds - most * first) / each))

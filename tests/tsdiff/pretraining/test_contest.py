@@ -66,7 +66,7 @@ def small_universal() -> TSDiffPredictor:
 @pytest.mark.parametrize(("settings", "most"), [({"cpu_minutes": 0.01}, 1000), ({"cpu_minutes": 1e-9, "steps": 3}, 3)])
 def test_training_ends_when_the_time_is_over_unless_steps_are_given(monkeypatch, settings, most):
     """Here steps are thought to take no time."""
-    monkeypatch.setattr("tsdiff.pretraining.finetuning._steps_in", lambda *_: 10**6)
+    monkeypatch.setattr("tsdiff.pretraining.finetuning._steps_in", lambda *_, **__: 10**6)
     made = fine_tune(small_universal(), sines(2, 80), FineTuning(held_back=2, checks=1, **settings))
     trained = max(trial.steps for trial in made.trials)
     assert 1 <= trained <= most

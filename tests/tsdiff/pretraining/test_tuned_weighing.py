@@ -22,8 +22,17 @@ from tsdiff.data import split_windows
 from tsdiff.pretraining import weighing
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
-from tsdiff.pretraining.finetuning import HALF_WEIGHED, WEIGHED, FineTuning, _Contest, fine_tune
-from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
+from tsdiff.pretraining.finetuning import (
+    _WEIGHINGS,
+    HALF_WEIGHED,
+    WEIGHED,
+    FineTuning,
+    _Contest,
+    _weighed_by_all,
+    fine_tune,
+    tuning_source,
+)
+from tsdiff.pretraining.weighing import collected, forecast_windows, midway, tuned, weighing_loss
 from tsdiff.windows.anchors import remembered
 from tsdiff.windows.weighing import Weighing, bundled_weighing
 
@@ -158,6 +167,20 @@ def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredi
     fine_tune(made.predictor, [week(20)], FineTuning(steps=2))  # too short to hold back: the weighing stays its own
     assert len(seen) == 2
     assert all(one is not None for one in seen)
+
+
+def test_all_windows_train_the_weighing_that_those_held_back_have_chosen(daily: TSDiffPredictor):
+    """They are the last, and what comes is most like them."""
+    predictor, first = copy.deepcopy(daily), foolish()
+    predictor.model.weighing = first
+    entries, settings = [week(60)], FineTuning(steps=1, held_back=3, checks=1)
+    made = fine_tune(predictor, entries, settings)
+    assert made.change.startswith(WEIGHED)
+    anew = tuned(first, tuning_source(daily.model.config, entries, settings, None), settings.seed, _WEIGHINGS)
+    half = _weighed_by_all(HALF_WEIGHED, predictor.model, entries, settings, 1)
+    for name, value in anew.state_dict().items():
+        torch.testing.assert_close(made.predictor.model.weighing.state_dict()[name], value, rtol=0, atol=0)
+        torch.testing.assert_close(half.state_dict()[name], midway(anew, first).state_dict()[name], rtol=0, atol=0)
 
 
 def test_a_seed_may_be_below_0(daily: TSDiffPredictor):
