@@ -218,6 +218,7 @@ TESTS = {
     "tsdiff/model/config.py": ("tsdiff/test_estimator.py", "tsdiff/model/test_model.py", "tsdiff/test_predictor.py"),
     "tsdiff/windows/covariance.py": ("tsdiff/windows/test_measured.py", "tsdiff/windows/test_covariance.py"),
     "tsdiff/data/": ("tsdiff/data/test_data.py", "tsdiff/data/test_load.py", "tsdiff/data/test_data_sets.py"),
+    "tsdiff/data/stuck.py": ("tsdiff/data/test_stuck.py",),
     "tsdiff/data/covariates.py": (
         "tsdiff/data/test_layout.py",
         "tsdiff/data/test_covariates.py",

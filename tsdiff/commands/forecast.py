@@ -185,6 +185,7 @@ def main(options: Forecast) -> None:
     claim_output(options.output)
     job = load_job(options, forecast_only=True)
     job.series.tell_ended(job.prediction_length)
+    job.series.tell_stuck()
     tell_changes(job.series.origin, [*job.split.test.input, *job.series], job.prediction_length)
     sampling = {
         **given(guidance=options.guidance, seed=options.seed),

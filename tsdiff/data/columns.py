@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -94,6 +94,18 @@ def ids_of(frame: pd.DataFrame, times: pd.Series, others: Collection[str | None]
 def told_apart(name: str, option: str = "item_id, on the command line --id,") -> str:
     """What is noted where `ids_of` found a column by its texts, and by which option another is named."""
     return f"series are told apart by the column {name!r}; {option} names another"
+
+
+def differing_in_spaces(ids: Iterable[str]) -> list[str]:
+    """What is noted of ids that differ from others in spaces alone, before, after or between their words: a line, or
+    none."""
+    first: dict[str, str] = {}
+    pairs = [(other, item) for item in ids if (other := first.setdefault(" ".join(item.split()), item)) != item]
+    if not pairs:
+        return []
+    more = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    (one, other), *_ = pairs
+    return [f"ids {one!r} and {other!r}{more} differ in spaces alone, and are two series; strip them if they are one"]
 
 
 def _holds_texts(column: pd.Series | pd.DataFrame) -> bool:

@@ -19,6 +19,7 @@ from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
     column_of,
+    differing_in_spaces,
     ids_of,
     numbers_of,
     time_name,
@@ -162,6 +163,7 @@ def series_from_frame(
     if found_id is not None and found_id not in ITEM_NAMES:
         notes.append(told_apart(found_id))
     parts = list(_parts(frame, item_id, whole, stamps, zone, values, notes))
+    notes += differing_in_spaces(part.item for part in parts)
     grid = grid or _agreed_freq(parts)
     call = partial(resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)

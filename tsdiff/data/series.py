@@ -16,6 +16,7 @@ from tsdiff.data.covariates import Layout
 from tsdiff.data.entries import Entry, EntrySequence, Series, entries_of, read_series
 from tsdiff.data.frequency import freq_of, normalise_freq, shifted
 from tsdiff.data.origin import Origin
+from tsdiff.data.stuck import stuck_values
 from tsdiff.data.timestamps import Stamp, to_timestamps
 
 
@@ -102,6 +103,23 @@ class SeriesSet(EntrySequence):
         for line in summarised(lines):
             tell(line)
 
+    def tell_stuck(self) -> None:
+        """Tell of series whose last values are equal as they never were before, as of a sensor that is stuck
+        (`stuck_values`)."""
+        lines = []
+        for entry in self:
+            for channel, row in enumerate(np.atleast_2d(entry["target"])):
+                stuck = stuck_values(row)
+                if stuck:
+                    value = row[np.isfinite(row)][-1]
+                    lines.append(
+                        f"{_name(entry['item_id'], entry['target'], channel)}: its last {stuck} values are all "
+                        f"{value:.6g}, as never so long before, and are forecast from as they are; if a sensor is "
+                        "stuck, or they stand for missing ones, replace them by NaN"
+                    )
+        for line in summarised(lines):
+            tell(line)
+
     def remarks(self, skipped: Mapping[str, str] | None = None, most: int = 20) -> list[str]:
         """What was left out and repaired, as commands and frames' forecasts tell it: a line for each series, or, where
         many are alike, a line for all of them.
@@ -150,10 +168,15 @@ def summarised(lines: Sequence[str]) -> list[str]:
     return made
 
 
+def _name(item: str, target: np.ndarray, channel: int) -> str:
+    """What a series, or a channel of one that has several, is called."""
+    return f"series {item!r}" if target.ndim == 1 else f"channel {channel} of series {item!r}"
+
+
 def _remarks(series: Series) -> Iterator[str]:
     """What a user should know of a series that is in order."""
     for channel, row in enumerate(np.atleast_2d(series.target)):
-        name = f"series {series.name!r}" if series.target.ndim == 1 else f"channel {channel} of series {series.name!r}"
+        name = _name(series.name, series.target, channel)
         observed = row[~np.isnan(row)]
         if observed.size > 1 and (observed == observed[0]).all():
             yield f"{name} is constant ({observed[0]:g}); its forecasts will be too"

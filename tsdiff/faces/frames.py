@@ -127,6 +127,7 @@ class FrameCalls(JointCalls):
         job = self._job(df, future_df, {**options, **sampling})
         job.series.tell_missing_ends(job.steps)
         job.series.tell_ended(job.steps)
+        job.series.tell_stuck()
         tell_changes(job.series.origin, job.series, job.steps)
         made = job.predict(job.series, num_samples)
         table = job.series.origin.restored(forecasts_to_frame(made, quantile_levels, job.series.stamp))
@@ -229,6 +230,7 @@ class FrameCalls(JointCalls):
         job = self._job(df, future_df, options)
         job.series.tell_missing_ends(job.steps)
         job.series.tell_ended(job.steps)
+        job.series.tell_stuck()
         tell_changes(job.series.origin, job.series, job.steps)
         if ids is None:
             entries = [job.series[place] for place in spread(len(job.series), max_panels)]

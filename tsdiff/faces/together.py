@@ -115,6 +115,7 @@ class JointCalls(Predictor):
             raise ConfigError(f"sums: two of {', '.join(map(repr, sums))} are the same as text; rename one")
         job = self._job(df, future_df, options, aside=named)
         job.series.tell_missing_ends(job.steps)
+        job.series.tell_stuck()
         tell_changes(job.series.origin, job.series, job.steps)
         entries = [entry for entry in job.series if entry["item_id"] not in named]
         parts = leaves_of(named, [entry["item_id"] for entry in entries])

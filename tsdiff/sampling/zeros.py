@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tsdiff.sampling.shut import shut_shares
+from tsdiff.windows.dropouts import without_dropouts
 from tsdiff.windows.habits import without_old_habits
 from tsdiff.windows.outages import comes_each_longer_season, without_last_zero, without_outages
 
@@ -97,9 +98,10 @@ def within(
       tenths of the positive ones stay, except at times of the season that are nearly always zero while others are not.
     - Samples of a series of whole numbers are whole, and at least 1 where they are not 0. More of them are 0 than in
       the history only where rounding makes them so, up to the share by Poisson's law of their mean.
-    - Four parts of a history tell nothing: zeros before the series begins, a few outages that are over (a shop that
-      was shut twice), what came before a new habit of its time of the season (`without_old_habits`), and all that came
-      before a last run of zeros, or of other values, so long that by it the run would be a chance of one in a thousand.
+    - Five parts of a history tell nothing: zeros before the series begins, single ones that a sensor gives now and then
+      (`without_dropouts`), a few outages that are over (a shop that was shut twice), what came before a new habit of
+      its time of the season (`without_old_habits`), and all that came before a last run of zeros, or of other values,
+      so long that by it the run would be a chance of one in a thousand.
     - After n last zeros the next value is not 0 with a chance of at most 1/(n + 1) (Laplace's rule of succession). A
       series that ended in a single 0, which it was never near, goes on as before, but for a few samples that stay 0 for
       some steps.
@@ -122,8 +124,8 @@ def within(
     support = Support.of(history)
     if not counts or not (support.counts or support.zeros):
         return np.maximum(samples, 0.0)
-    season = seasons[0]
-    present = without_outages(_present(history, seasons), seasons) if (history > 0).any() else history
+    season, present = seasons[0], without_dropouts(history, seasons)
+    present = without_outages(_present(present, seasons), seasons) if (history > 0).any() else present
     present = without_old_habits(present, seasons)
     before = without_last_zero(present, season)
     seen = _Seen(history, before, _recent(before, season), np.arange(samples.shape[1]), seasons, before)
@@ -191,7 +193,8 @@ def _lives(values: np.ndarray, season: int) -> list[slice]:
 def _around(values: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[slice, _Seen]]:
     """Missing values that lie near each other, a slice of all, and what is seen on both sides of them."""
     missing, known = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
-    without = without_outages(values, seasons)
+    present = without_dropouts(values, seasons)
+    without = without_outages(present, seasons)
     reach, first = _told_by(seasons[0]) // 2, 0
     while first < len(missing):
         stop = int(np.searchsorted(missing, missing[first] + reach))
@@ -199,7 +202,8 @@ def _around(values: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[slice,
         before, after = places[0], places[-1]
         end = int(known[min(after + reach, len(known)) - 1]) + 1
         sides = known[np.clip([places - 1, places], 0, len(known) - 1)]
-        told = values if np.isnan(without[sides]).any() else without
+        beside = np.isnan(without[sides]) & ~np.isnan(present[sides])
+        told = present if beside.any() else without
         near = told[known[max(before - reach, 0)] : end]
         yield slice(first, stop), _Seen(near, near, near, missing[first:stop] - end, seasons, told[:end])
         first = stop

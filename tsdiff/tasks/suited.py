@@ -196,7 +196,7 @@ def suited(
     if told or not _adds_up(sampling):
         yield from by_days(dataset, num_samples)
         return
-    for one, total in around_totals(by_days, dataset, num_samples, season):
+    for one, total in around_totals(by_days, dataset, num_samples, season, horizon):
         if total and isinstance(one.info, dict):
             one.info = {**one.info, SUITED: replace(one.info[SUITED], total=True)}
         yield one

@@ -4,7 +4,7 @@ no path falls, and what comes and goes is not taken for noise of a level."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,11 @@ from gluonts.model.forecast import SampleForecast
 
 from tsdiff.data.covariates import DYNAMIC
 from tsdiff.data.entries import Entry, named_entries, target_of
+from tsdiff.data.frequency import shifted
 from tsdiff.tasks.covariates import PAST
 from tsdiff.tasks.imputation.filling import Imputation
 from tsdiff.tasks.noted import Make, made_of
+from tsdiff.tasks.restarts import restarts_of
 from tsdiff.windows.gaps import stretches
 
 _RECENT, _FEWEST, _OFTEN = 2048, 30, 1 / 6
@@ -52,6 +54,19 @@ def growth_of(history: np.ndarray, season: int) -> np.ndarray | None:
     return growth if abs(alike) <= _ALIKE or (0 < alike < np.inf and _starts_again(history, growth)) else None
 
 
+def growth_by_calendar(history: np.ndarray, restarts: np.ndarray, season: int) -> np.ndarray | None:
+    """`growth_of` a running total that starts again from 0 at some steps (k,), at which it is what it has grown by;
+    None where it is none."""
+    if len(history) <= _FEWEST or not np.isfinite(history[-1]):
+        return None
+    growth = np.diff(history)
+    growth[restarts - 1] = history[restarts]
+    known = growth[np.isfinite(growth)]
+    if len(known) < _FEWEST or (known < 0).any() or (known > 0).mean() <= _OFTEN:
+        return None
+    return growth if _correlation(_without_season(growth, season)) >= -_ALIKE else None
+
+
 def _restarts(history: np.ndarray, growth: np.ndarray, season: int) -> np.ndarray:
     """The steps (n,) by which a history falls, if it starts again from 0 at each, seldom and at no certain times: what
     it is then has come in one step."""
@@ -77,7 +92,7 @@ def _starts_again(history: np.ndarray, growth: np.ndarray) -> bool:
 
 
 def around_totals(
-    make: Make[SampleForecast], dataset: Iterable[Entry], num_samples: int, season: int
+    make: Make[SampleForecast], dataset: Iterable[Entry], num_samples: int, season: int, horizon: int
 ) -> Iterator[tuple[SampleForecast, bool]]:
     """Forecasts of series, of running totals by what they grow by.
 
@@ -85,15 +100,18 @@ def around_totals(
         make: forecasts, entry by entry, in order.
         dataset, num_samples: for `make`; entries with covariates are left as they are, which tell of the values.
         season: in steps; 1 where there is none.
+        horizon: steps to forecast.
 
     Yields:
         One forecast an entry, and whether it is of a running total.
     """
-    for made, target in made_of(make, _grown(dataset, season), num_samples):
+    for made, target in made_of(make, _grown(dataset, season, horizon), num_samples):
         if target is None:
             yield made, False
             continue
-        samples = target[-1] + np.cumsum(np.maximum(made.samples, 0.0), axis=1)
+        samples = target.values[-1] + np.cumsum(np.maximum(made.samples, 0.0), axis=1)
+        for step in target.restarts:
+            samples[:, step:] -= samples[:, step - 1, None] if step else target.values[-1]
         yield SampleForecast(samples, start_date=made.start_date, item_id=made.item_id, info=made.info), True
 
 
@@ -105,10 +123,11 @@ def around_gaps_of_totals(
     Args:
         make, dataset, num_samples, season: as in `around_totals`.
     """
-    for made, target in made_of(make, _grown(dataset, season), num_samples):
-        if target is None:
+    for made, total in made_of(make, _grown(dataset, season), num_samples):
+        if total is None:
             yield made
             continue
+        target = total.values
         paths = np.tile(target, (len(made.samples), 1))
         growth, known = np.maximum(made.paths, 0.0), target[np.isfinite(target)]
         for start, stop in stretches(np.isnan(target)):
@@ -136,17 +155,37 @@ def _between(left: float, right: float, growth: np.ndarray) -> np.ndarray:
     return np.clip(left + (right - left) * np.cumsum(shares, axis=1)[:, :-1], left, right)
 
 
-def _grown(dataset: Iterable[Entry], season: int) -> Iterator[tuple[Entry, np.ndarray | None]]:
-    """Series, and in place of running totals what they grow by, with the totals' values (length,)."""
+@dataclass(frozen=True)
+class _Total:
+    """A running total.
+
+    Attributes:
+        values: of its history, (length,).
+        restarts: steps of the horizon at which it starts again from 0.
+    """
+
+    values: np.ndarray
+    restarts: np.ndarray
+
+
+def _grown(dataset: Iterable[Entry], season: int, horizon: int = 0) -> Iterator[tuple[Entry, _Total | None]]:
+    """Series, and in place of running totals what they grow by, with the total; with a horizon, those too that start
+    again by the calendar."""
     for name, entry in named_entries(dataset):
         target = target_of(entry, name)
         alone = target.ndim == 1 and all(entry.get(field) is None for field in (DYNAMIC, PAST))
         dated = isinstance(entry.get("start"), pd.Period)  # of another the forecaster tells what it needs
-        growth = growth_of(target, season) if alone and dated else None
+        growth, restarts = None, np.zeros(0, dtype=int)
+        found = restarts_of(target, entry["start"], horizon) if horizon and alone and dated else None
+        if found is not None:
+            growth = growth_by_calendar(target, found[found < len(target)], season)
+            restarts = found[found >= len(target)] - len(target)
+        if growth is None and alone and dated:
+            growth, restarts = growth_of(target, season), restarts[:0]
         if growth is None:
             yield entry, None
         else:
-            yield {**entry, "target": growth, "start": entry["start"] + 1}, target
+            yield {**entry, "target": growth, "start": shifted(entry["start"], 1)}, _Total(target, restarts)
 
 
 def _without_season(growth: np.ndarray, season: int) -> np.ndarray:

@@ -113,6 +113,14 @@ def test_a_table_survives_the_way_through_a_file(tmp_path_factory, suffix, value
     assert_same_entries(series_from_frame(frame), series_from_frame(load_table(path)))
 
 
+def test_ids_that_differ_in_spaces_alone_are_told():
+    """A value with a slip in its id was a series of its own, without a word."""
+    frame = long_frame({"a b": 9, " a b": 9, "c": 9, "c ": 9, "C": 9, "d": 9})
+    (note,) = series_from_frame(frame).notes
+    assert note.startswith("ids ' a b' and 'a b', and 1 more differ in spaces alone")
+    assert not series_from_frame(long_frame({"a b": 9, "ab": 9})).notes
+
+
 def test_each_repair_is_noted_with_the_name_of_its_series():
     frame = long_frame({"a": 20, "b": 20, "c": 20})
     frame.loc[3, "target"] = np.inf
