@@ -153,12 +153,18 @@ def _drawn(draw: Callable[[int], Iterator[dict[str, np.ndarray]]], seed: int, co
 def fitted(data: Collected, seed: int, steps: int) -> Weighing:
     """A network trained on windows, stacked."""
     torch.manual_seed(seed)
-    network = Weighing()
+    return _taught(Weighing(), [(BATCH, data)], steps, LEARNING_RATE, 1e-2)
+
+
+def _taught(
+    made: Weighing, parts: Sequence[tuple[int, Collected]], steps: int, rate: float, decay: float = 0.0
+) -> Weighing:
+    """A network, trained in place on batches of so many windows of each part."""
 
     def loss() -> Tensor:
-        return weighing_loss(network, some(data, BATCH))
+        return weighing_loss(made, _joined(*(some(data, count) for count, data in parts)))
 
-    return descended(network, loss, steps, LEARNING_RATE, 1e-2, show=True)
+    return descended(made, loss, steps, rate, decay, show=True)
 
 
 def settled(network: Weighing, data: Collected, plain: Collected, seed: int, steps: int = PLAIN_STEPS) -> Weighing:
@@ -174,12 +180,8 @@ def settled(network: Weighing, data: Collected, plain: Collected, seed: int, ste
         DataError: the loss is not finite.
     """
     torch.manual_seed(seed + 1)
-    made, few = copy.deepcopy(network), round(_PLAIN * BATCH)
-
-    def loss() -> Tensor:
-        return weighing_loss(made, _joined(some(data, BATCH - few), some(plain, few)))
-
-    return descended(made, loss, steps, PLAIN_RATE, 0.0, show=True)
+    few = round(_PLAIN * BATCH)
+    return _taught(copy.deepcopy(network), [(BATCH - few, data), (few, plain)], steps, PLAIN_RATE)
 
 
 def schooled(
@@ -235,11 +237,7 @@ def acquainted(network: Weighing, data: Collected, plain: Collected, seed: int, 
     torch.manual_seed(seed + 3)
     made, few = copy.deepcopy(network).requires_grad_(False), round(_PLAIN_FEW * BATCH)
     made.newest.requires_grad_(True)
-
-    def loss() -> Tensor:
-        return weighing_loss(made, _joined(some(data, BATCH - few), some(plain, few)))
-
-    return descended(made, loss, steps, NEWEST_RATE, 0.0, show=True)
+    return _taught(made, [(BATCH - few, data), (few, plain)], steps, NEWEST_RATE)
 
 
 def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: int, steps: int) -> Weighing:
@@ -258,11 +256,7 @@ def widened(network: Weighing, parts: Sequence[tuple[float, Collected]], seed: i
     torch.manual_seed(seed + 4)
     made = copy.deepcopy(network).requires_grad_(True)
     counts = [(round(BATCH * share / sum(one for one, _ in parts)), data) for share, data in parts]
-
-    def loss() -> Tensor:
-        return weighing_loss(made, _joined(*(some(data, count) for count, data in counts)))
-
-    descended(made, loss, steps, FURTHER_RATE, 0.0, show=True)
+    _taught(made, counts, steps, FURTHER_RATE)
     with torch.no_grad():
         for weights, before in zip(made.parameters(), network.parameters(), strict=True):
             weights.lerp_(before, _KEPT)

@@ -233,14 +233,12 @@ def _sound_file(
         filled = filled_up(path)
         if filled is None:
             raise
-        head, start = filled
-        return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start)))), ()
+        return _spliced(stack, path, *filled), ()
     if options:
         return file, _not_whole(path, file)
     longer = beyond_its_header(path) if file.format in ("WAV", "WAVEX") else None
     if longer is not None:
-        head, start = longer
-        return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start)))), ()
+        return _spliced(stack, path, *longer), ()
     if file.format == "MP3":
         return _mp3(stack, path, file)
     if file.format == "OGG" and is_chained(path):
@@ -254,6 +252,11 @@ def _sound_file(
             patched = stack.enter_context(_patched(path, patches))
             file = stack.enter_context(_Forwards(patched, **options))
     return file, ()
+
+
+def _spliced(stack: contextlib.ExitStack, path: Path, head: bytes, start: int) -> soundfile.SoundFile:
+    """The file with another beginning, in place of all before `start`."""
+    return stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start))))
 
 
 def _not_whole(path: Path, file: soundfile.SoundFile) -> tuple[str, ...]:
@@ -275,7 +278,7 @@ def _mp3(
         with open(path, "rb") as content:
             head = content.read(found.start) + header
         start = found.start + (0 if found.header is None else len(found.first))
-        file = stack.enter_context(_Forwards(stack.enter_context(Spliced(head, path, start))))
+        file = _spliced(stack, path, head, start)
     if not found.left:
         return file, ()
     seconds = found.count * found.samples / found.rate

@@ -208,15 +208,7 @@ class Engine:
             if len(recording) == 0:
                 results.append(recording)
                 continue
-            tally.band = self._said_of_band(heard, rate)
-            blend = self.blend(
-                rate,
-                len(recording),
-                edges=heard.upper_edges,
-                scales=self.runner.scales(heard.levels, peak),
-                offsets=self._told(heard, tally),
-                music=self._keeper(heard, rate, tally),
-            )
+            blend = self._blend_of(heard, rate, len(recording), peak, tally)
             blend.hear(recording)
             blend.hear_low(at_rate)
             wet = blend.stacked(np.stack([next(outputs) for _ in at_rate]))
@@ -278,16 +270,7 @@ class Engine:
                 heard.hear_low(block)
 
         heard = self._heard(hear, sample_rate, channels)
-        tally.band = self._said_of_band(heard, sample_rate)
-        blend = self.blend(
-            sample_rate,
-            channels,
-            levels=levels,
-            edges=heard.upper_edges,
-            scales=self.runner.scales(heard.levels, peak),
-            offsets=self._told(heard, tally),
-            music=self._keeper(heard, sample_rate, tally),
-        )
+        blend = self._blend_of(heard, sample_rate, channels, peak, tally, levels)
         at_rate = Resampler(sample_rate, self.sample_rate, channels).stream(map(blend.hear, read()))
         windows = self._windows.cut(map(blend.hear_low, at_rate))
         wet = map(blend.stacked, self._windows.join(self._enhanced(windows, heard, peak, seed, tally, advance)))
@@ -336,13 +319,27 @@ class Engine:
             hear(heard)
         return heard
 
-    @staticmethod
-    def _told(heard: Listening, tally: Tally) -> np.ndarray | None:
-        """The constants that are taken out of the channels, which the tally then tells; None where there are none."""
-        if not heard.offsets.any():
-            return None
-        tally.offset = float(np.abs(heard.offsets).max())
-        return heard.offsets
+    def _blend_of(
+        self,
+        heard: Listening,
+        sample_rate: int,
+        channels: int,
+        peak: float | None,
+        tally: Tally,
+        levels: Levels | None = None,
+    ) -> Blend:
+        """The blend of a recording that was heard to its end; the tally then tells of its band, and of the constant and
+        the music in it."""
+        tally.band, offsets, music = self._said_of_band(heard, sample_rate), None, None
+        if heard.offsets.any():
+            offsets, tally.offset = heard.offsets, float(np.abs(heard.offsets).max())
+        if (shares := heard.music) is not None:
+            music, tally.music = MusicKeeper(shares, sample_rate), float(shares.mean())
+        scales = self.runner.scales(heard.levels, peak)
+        edges = heard.upper_edges
+        return self.blend(
+            sample_rate, channels, levels=levels, edges=edges, scales=scales, offsets=offsets, music=music
+        )
 
     def _listening(self, sample_rate: int, channels: int, offsets: np.ndarray | None = None) -> Listening:
         least = self.sampling.least_level if self.normalises else None
@@ -367,12 +364,3 @@ class Engine:
         if min(edges) >= self.sample_rate / 2 and heard.upper_edges:
             return said_of_band(min(heard.upper_edges), sample_rate / 2)
         return said_of_band(min(edges), self.sample_rate / 2)
-
-    @staticmethod
-    def _keeper(heard: Listening, sample_rate: int, tally: Tally) -> MusicKeeper | None:
-        """What keeps the music of a recording at this rate, whose share the tally then tells; None where none is."""
-        shares = heard.music
-        if shares is None:
-            return None
-        tally.music = float(shares.mean())
-        return MusicKeeper(shares, sample_rate)

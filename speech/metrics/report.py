@@ -62,10 +62,11 @@ def as_markdown(frame: pd.DataFrame, title: str = "Scores", *, rtf: float | None
 
 
 def as_rows(frame: pd.DataFrame) -> list[list[str]]:
-    """A table's cells, the head first: a row a metric; noisy, enhanced and gain; how many files could be scored."""
+    """A table's cells, the head first: a row a metric; noisy, enhanced and gain, or without noisy recordings the score;
+    how many files could be scored."""
     summary = summarise(frame)
     kinds = [kind for kind in ("noisy", "enhanced", "gain") if kind in set(summary["kind"])]
-    table = [["metric", *kinds, "n"]]
+    table = [["metric", *(kinds if len(kinds) > 1 else ["score"]), "n"]]
     for name, rows in summary.groupby("metric", sort=False):
         metric = METRICS[str(name)]
         cells = {str(row["kind"]): _cell(row, metric.decimals) for row in rows.to_dict("records")}

@@ -34,6 +34,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = written(table(600), folder)
     made = Recipes(folder).run("anomaly", "--data", data, "--output", folder / "out", *TINY)
     assert made.code == 0, made.said
+    assert "AUROC / average precision over steps" in made.out
     assert "results:" in made.out
     return folder
 

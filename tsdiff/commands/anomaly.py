@@ -248,6 +248,7 @@ def write_results(
         metrics = injected_metrics(predictor, watched, thresholds, settings, injection, output / "injected.png")
     if metrics:
         write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
+        show(f"injected anomalies found (AUROC / average precision over steps; more in {output / 'evaluation.md'}):")
         show(detection_table(metrics))
     else:
         for name in _OF_INJECTION:  # of an earlier run

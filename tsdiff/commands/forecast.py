@@ -169,7 +169,7 @@ def _helped(future: Sequence[Suited], scored: Sequence[Suited]) -> str:
         gains = [one.gain for one in decided if one.gain]
         if gains:
             mean = 100 * float(np.mean(gains))
-            return f"covariates help {len(gains)}{what}, whose held-out parts they tell by {mean:.0f} % better"
+            return f"covariates help {len(gains)}{what}: {mean:.0f} % less error in held-out parts of their past"
     return "covariates help none, and are not used"
 
 

@@ -39,8 +39,8 @@ class Series:
         Option(
             "--prediction-length",
             "--horizon",
-            help="Steps to forecast, and of a test window; needed with --data by what forecasts [that of --model, or a "
-            "season].",
+            help="Steps to forecast, and of a test window; with --data forecast, refine and synthesize need it, unless "
+            "--model has one [for the others a season].",
         ),
     ] = None
     target: Annotated[str, Option(help="Column of values.")] = "target"

@@ -158,6 +158,7 @@ def test_recordings_without_clean_ones_are_scored_alone(folders: Folders, tmp_pa
     code, said, _ = command(folders["enhanced"], "--no-reference", "--workers", 1, "--output", tmp_path / "out")
     assert code == 1  # for the file that is no sound
     assert "DNSMOS OVRL" in said
+    assert "score" in said.splitlines()[1]  # nothing was enhanced
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (found["files"], found["noisy"], len(found["failed"])) == (2, {}, 1)
     assert found["enhanced"].keys() == set(WITHOUT_REFERENCE)

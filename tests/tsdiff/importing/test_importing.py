@@ -42,15 +42,6 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[Any], Path]:
-    def save(content: Any) -> Path:
-        torch.save(content, tmp_path / "best_checkpoint.ckpt")
-        return tmp_path / "best_checkpoint.ckpt"
-
-    return save
-
-
 def noise(model: TSDiff, features: Tensor | None = None) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(3, model.config.length, model.config.network_channels, generator=generator)

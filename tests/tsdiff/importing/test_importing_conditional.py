@@ -20,16 +20,6 @@ from tests.tsdiff.published import published_state
 from tsdiff import TSDiff, TSDiffPredictor, import_checkpoint
 from tsdiff.importing import PUBLISHED_LAGS
 
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[Any], Path]:
-    def save(content: Any) -> Path:
-        torch.save(content, tmp_path / "best_checkpoint.ckpt")
-        return tmp_path / "best_checkpoint.ckpt"
-
-    return save
-
-
 COND: dict[str, Any] = {**CONFIG, "model": "conditional", "use_lags": True, "noise_observed": True}
 
 

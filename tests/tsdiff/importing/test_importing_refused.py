@@ -17,15 +17,6 @@ from tests.tsdiff.published import published_state
 from tsdiff import import_checkpoint
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[Any], Path]:
-    def save(content: Any) -> Path:
-        torch.save(content, tmp_path / "best_checkpoint.ckpt")
-        return tmp_path / "best_checkpoint.ckpt"
-
-    return save
-
-
 class Runs:
     """A pickle that would run code."""
 
