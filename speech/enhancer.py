@@ -276,8 +276,8 @@ class Enhancer:
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
-            loudness: LUFS that the result gets, as far as its true peak stays below −1 dB of full scale; "keep": those
-                of the source; None: what enhancing leaves (`speech.audio.loudness`).
+            loudness: LUFS that the result gets, as far as limiting peaks by 8 dB leads, to a true peak of −1 dB of full
+                scale; "keep": those of the source; None: what enhancing leaves (`speech.audio.levelled`).
 
         Raises:
             ConfigError: an impossible loudness.

@@ -21,12 +21,13 @@ from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
 from speech.audio.errors import UnwritableError
 from speech.audio.files import Audio, read_audio
-from speech.audio.loudness import Levelling, LoudnessGoal, levelling
+from speech.audio.levelled import levelled, measured
+from speech.audio.loudness import Levelling, LoudnessGoal
 from speech.audio.resampling import converted
 from speech.audio.search import find_audio
 from speech.audio.writing import refuse_full, write_audio
 from speech.inference.engine import Engine
-from speech.inference.files import FileResult, clipped, enhance_file, file_result, measured
+from speech.inference.files import FileResult, clipped, enhance_file, file_result
 from speech.inference.plan import Existing, Planned, plan_folder
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Tally, bounded
@@ -169,19 +170,19 @@ class _Job:
             with self._failures_of(item.file):
                 self._succeeded(self._written(item, waveform, tally))
 
-    def _written(self, item: _Read, waveform: np.ndarray, tally: Tally) -> FileResult:
+    def _written(self, item: _Read, enhanced: np.ndarray, tally: Tally) -> FileResult:
         """Write a result, at the loudness that is wanted."""
-        info, target = item.audio.info, item.file.target
-        levels, levelled = Levels(info.sample_rate, info.channels), Levelling()
-        levels.push(item.audio.waveform, waveform)
+        info, target, waveform = item.audio.info, item.file.target, enhanced
+        levels, done = Levels(info.sample_rate, info.channels), Levelling()
+        levels.push(item.audio.waveform, enhanced)
         if self._loudness is not None:
             noisy = measured(lambda: [item.audio.waveform], info) if self._loudness == "keep" else None
-            levelled = levelling(self._loudness, measured(lambda: [waveform], info), noisy)
-            waveform = waveform * np.float32(levelled.gain)
+            found = levelled(self._loudness, lambda: [enhanced], info, measured(lambda: [enhanced], info), noisy)
+            waveform, done = np.concatenate(list(found.blocks()), axis=1), found.done
         tally.limited += clipped(waveform, target, info)
         dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
         notes = notes_on(item.file.info.at(info.sample_rate), dropped, target)
-        return file_result(item.file.name, target, info, tally, levels.removed(), levelled, notes)
+        return file_result(item.file.name, target, info, tally, levels.removed(), done, notes)
 
     def _at_rate(self, audio: Audio) -> Audio:
         rate = self._engine.rate_of(audio.sample_rate)

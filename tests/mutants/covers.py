@@ -160,6 +160,8 @@ TESTS = {
     "speech/audio/media.py": ("speech/audio/test_media.py",),
     "speech/audio/muxing.py": ("speech/audio/test_media.py",),
     "speech/audio/loudness.py": ("speech/audio/test_loudness.py",),
+    "speech/audio/levelled.py": ("speech/audio/test_limiter.py", "speech/audio/test_loudness.py"),
+    "speech/audio/limiter.py": ("speech/audio/test_limiter.py",),
     "speech/inference/removed.py": ("speech/inference/test_removed.py",),
     "speech/inference/engine.py": ("speech/test_enhancer.py", "speech/inference/test_folders.py"),
     "speech/inference/members.py": ("speech/inference/test_members.py",),
