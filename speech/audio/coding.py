@@ -148,6 +148,7 @@ class AudioInfo:
         notes: what else there is to say of it.
         media: whether it is FFmpeg that reads it; format and subtype are then FFmpeg's names ("MOV", "AAC").
         ratio: its rate by that of the file that the rest is of.
+        track: the number from 1 of the sound track that it is, where one was asked for.
     """
 
     sample_rate: int
@@ -161,6 +162,7 @@ class AudioInfo:
     notes: tuple[str, ...] = ()
     media: bool = False
     ratio: float = 1.0
+    track: int | None = None
 
     @property
     def seconds(self) -> float:

@@ -99,6 +99,10 @@ class Enhance(ScaleOut, Model):
         str | None,
         Option(help="LUFS (EBU R128) of the result, such as -16, its true peak limited to -1 dB; or keep, as before."),
     ] = None
+    track: Annotated[
+        int | None,
+        Option(help="Which sound track of a video to enhance; the others stay as they are [the first].", min=1),
+    ] = None
     dry_run: Annotated[
         bool, Option("--dry-run", help="List what would be done, with the CPU time to expect; write nothing.")
     ] = False

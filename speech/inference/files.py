@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,7 @@ class FileResult:
         spread: dB, how far draws are from their mean (`speech.inference.segments.Spread`); None where one is drawn.
         loudness: LUFS of the result, where a loudness was asked for and it has one.
         peaks_limited: dB by which its peaks were turned down for that, at most.
+        track: the number from 1 of the sound track of `target` that is the result.
     """
 
     name: str
@@ -59,6 +60,7 @@ class FileResult:
     spread: float | None = None
     loudness: float | None = None
     peaks_limited: float = 0.0
+    track: int = 1
 
 
 def enhance_file(
@@ -69,10 +71,11 @@ def enhance_file(
     raw: RawFormat | None,
     progress: bool | Advance,
     loudness: LoudnessGoal | None = None,
+    track: int | None = None,
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
     refuse_same(source, target)
-    found = audio_info(source, raw)
+    found = audio_info(source, raw, track)
     info = found.at(engine.rate_of(found.sample_rate))
     name = source.name if name is None else name
     engine.warn_no_room(found.sample_rate)
@@ -81,7 +84,7 @@ def enhance_file(
 
     def recorded() -> Iterator[np.ndarray]:
         tally.replaced = 0
-        with open_audio(source, raw) as reader:
+        with open_audio(source, raw, track) as reader:
             for block in reader.blocks():
                 good, replaced = finite(block)
                 tally.replaced += replaced
@@ -108,7 +111,8 @@ def enhance_file(
         for block in blocks:
             tally.limited += clipped(block, target, info)
             writer.write(block)
-    return file_result(name, target, info, tally, levels.removed(), done, notes_on(info, writer.dropped, target))
+    notes = notes_on(info, writer.dropped, target)
+    return replace(file_result(name, target, info, tally, levels.removed(), done, notes), track=writer.track)
 
 
 @contextlib.contextmanager
