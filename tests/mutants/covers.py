@@ -127,6 +127,7 @@ TESTS = {
     "speech/model/backbones/ncsnpp": ("speech/model/test_ncsnpp.py", "speech/importing/test_speech_importing.py"),
     "speech/audio/chunks.py": ("speech/audio/test_kept.py",),
     "speech/audio/measured.py": ("speech/audio/test_kept.py",),
+    "speech/audio/wide_text.py": ("speech/audio/test_positions.py",),
     "speech/audio/coding.py": ("speech/audio/test_kept.py", "speech/audio/test_audio.py"),
     "speech/model/config.py": ("speech/model/test_speech_model.py", "speech/inference/test_speech_sampling.py"),
     "speech/model/corrector.py": ("speech/model/test_corrector.py",),
