@@ -20,6 +20,7 @@ from shared.errors import DataError
 from shared.optional import needed
 from speech.audio.chunks import chunks_of
 from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
+from speech.audio.edit_lists import played
 from speech.audio.errors import NoSamplesError
 from speech.audio.pcm import zeroed
 from speech.audio.tracks import chosen, told
@@ -116,7 +117,7 @@ def _survey(path: Path, _changed: int, _size: int, track: int | None) -> Survey:
             samples += len(piece)
         if samples == 0:
             raise NoSamplesError(f"{path} holds no samples; record or copy it again")
-        stated, exact = _stated(container, stream, pieces.rate)
+        stated, exact = _stated(path, track, container, stream, pieces.rate)
         missing = 0
         if exact and 0 < samples - stated < _FRAME:
             samples = stated
@@ -140,10 +141,11 @@ def _survey(path: Path, _changed: int, _size: int, track: int | None) -> Survey:
         )
 
 
-def _stated(container: Any, stream: Any, rate: int) -> tuple[int, bool]:
+def _stated(path: Path, track: int | None, container: Any, stream: Any, rate: int) -> tuple[int, bool]:
     """Samples that the file says it has, 0 where it says no such thing, and whether it knows them exactly."""
     if "mp4" in container.format.name and stream.duration:
-        return round(stream.duration * stream.time_base * rate), True
+        late = played(path, track or 1) if stream.start_time else None
+        return round((late or stream.duration) * stream.time_base * rate), True
     if "matroska" in container.format.name and container.duration and len(container.streams) == 1:
         return round((container.duration - max(0, container.start_time or 0)) / 1e6 * rate), False  # it counts from 0
     return 0, False  # the length is an estimate, or the video's

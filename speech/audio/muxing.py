@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from shared.errors import DataError, counted
-from speech.audio.coding import CONTAINERS, AudioInfo
+from speech.audio.coding import CONTAINERS, AudioInfo, coded_rate, told_rate
+from speech.audio.edit_lists import skip_beginning
 from speech.audio.errors import unwritable
 from speech.audio.measured import holds_for_old_sound
 from speech.audio.media import LAYOUTS, av, opened, survey
@@ -24,7 +25,8 @@ _ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "W
 _BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
 """What a channel usually gets, and at least, of lossy codings."""
 
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_EDITED = ("MP4", "MOV", "3GP")
+"""Containers that tell by an edit list when a track begins."""
 _COPIED = ("video", "subtitle", "audio")
 _NAMES = {"tracknumber": "track"}
 _OF_SOUND = ("language", "title")
@@ -39,14 +41,15 @@ class MediaFile:
     Attributes:
         dropped: what the file does not keep of the recording itself, by name.
         track: the number from 1 of the sound track that is written.
+        early: samples, at the rate of the coding, that come before the sound: the encoder's delay.
     """
 
     def __init__(self, path: Path, container: Any, stream: Any, info: AudioInfo, start: float, copied: _Copied | None):
         self.track = container.streams.audio.index(stream) + 1
         self._path, self._container, self._stream, self._copied = path, container, stream, copied
         self._rate, self._layout = info.sample_rate, LAYOUTS[info.channels]
-        self._start, self._written, self._closed = start, 0, False
-        self.dropped = tuple[str, ...]()
+        self._start, self._written, self._begun, self._closed = start, 0, False, False
+        self.dropped, self.early = tuple[str, ...](), 0
 
     def write(self, block: np.ndarray) -> None:
         """Append samples (n, channels); what is beyond ±1 is clipped."""
@@ -67,6 +70,9 @@ class MediaFile:
             self._copied.up_to(None, self._container)
 
     def _mux(self, packets: list[Any]) -> None:
+        if packets and not self._begun and packets[0].pts is not None:
+            first = packets[0].pts * packets[0].time_base
+            self._begun, self.early = True, max(0, round((self._start - first) * self._stream.rate))
         self._container.mux(packets)
         if self._copied is not None:  # side by side, or the muxer would hold the longer one in memory
             self._copied.up_to(self._start + self._written / self._rate, self._container)
@@ -126,7 +132,7 @@ def create_media(
         if source is not None and info.media:
             old, sound = stack.enter_context(opened(source, info.track))
         try:
-            options = {"movie_timescale": str(info.sample_rate)} if format in ("MP4", "MOV", "3GP") else {}
+            options = {"movie_timescale": str(info.sample_rate)} if format in _EDITED else {}
             options |= {"brand": _BRANDS[suffix]} if suffix in _BRANDS else {}
             options |= {"fflags": "+bitexact"} if format in ("MATROSKA", "WEBM") else {}  # no numbers of chance
             new = library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options)
@@ -148,12 +154,13 @@ def create_media(
         file = MediaFile(path, new, stream, info, start, copied)
         if old is not None and sound is not None and wants_video:
             file.dropped += tuple(_left_out(old, {sound.index, *streams}))
-        if stream.rate != info.sample_rate:
-            file.dropped += (f"the rate of {info.sample_rate} Hz ({stream.rate} Hz in {subtype.capitalize()})",)
+        file.dropped += told_rate(subtype, info.sample_rate)
         try:
             yield file
             file.close()
             new.close()
+            if file.early and start > 0 and format in _EDITED:
+                skip_beginning(temporary, file.track, file.early)
         except library.error.FFmpegError as error:
             why = getattr(error, "strerror", None) or error
             raise unwritable(path, str(why)) from error
@@ -179,9 +186,7 @@ def _cannot_hold(path: Path, coding: tuple[str, str], info: AudioInfo, old: Any,
 def _sound_stream(container: Any, subtype: str, info: AudioInfo, rate: int | None) -> Any:
     name, _, bits = subtype.partition("_")
     deep = any(mark in bits for mark in ("24", "32", "64"))
-    hertz = info.sample_rate
-    if name == "OPUS":
-        hertz = next((each for each in _OPUS_RATES if each >= hertz), _OPUS_RATES[-1])
+    hertz = coded_rate(name, info.sample_rate)
     encoder = _ENCODERS.get(name, f"pcm_s{24 if deep else 16}le")
     stream = container.add_stream(encoder, rate=hertz, layout=LAYOUTS[info.channels])
     if name in _BITS_A_CHANNEL:

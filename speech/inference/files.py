@@ -14,7 +14,16 @@ import soundfile
 from shared.console.progress import bar
 from shared.files.io import temporary_path
 from speech.audio.arrays import finite, told_offset
-from speech.audio.coding import AudioInfo, RawFormat, ceiling, notes_on, target_coding
+from speech.audio.coding import (
+    CONTAINERS,
+    AudioInfo,
+    RawFormat,
+    ceiling,
+    coded_rate,
+    notes_on,
+    target_coding,
+    told_rate,
+)
 from speech.audio.errors import unwritable
 from speech.audio.files import audio_info, open_audio
 from speech.audio.levelled import levelled, measured, remeasured
@@ -76,7 +85,9 @@ def enhance_file(
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
     refuse_same(source, target)
     found = audio_info(source, raw, track)
-    info = found.at(engine.rate_of(found.sample_rate))
+    wanted, coding = engine.rate_of(found.sample_rate), target_coding(target, found)[1]
+    is_resampled = target.suffix.lower() not in CONTAINERS  # which FFmpeg brings to the rate that they take
+    info = found.at(coded_rate(coding, wanted) if is_resampled else wanted)
     name = source.name if name is None else name
     engine.warn_no_room(found.sample_rate)
     engine.warn_upper_band(info.sample_rate)
@@ -111,7 +122,8 @@ def enhance_file(
         for block in blocks:
             tally.limited += clipped(block, target, info)
             writer.write(block)
-    notes = notes_on(info, writer.dropped, target)
+    dropped = (*told_rate(coding, wanted), *writer.dropped) if is_resampled else writer.dropped
+    notes = notes_on(info, dropped, target)
     return replace(file_result(name, target, info, tally, levels.removed(), done, notes), track=writer.track)
 
 
