@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,12 +30,11 @@ from speech.inference.longform import Windows
 from speech.inference.onnx_network import Runtime
 from speech.inference.plan import Existing, refuse_unnamed, target_of
 from speech.inference.plausible import doubts
-from speech.inference.sampling import only_call, sampling_times
+from speech.inference.sampling import only_call, settled
 from speech.inference.segments import Advance, Tally, frame_grid
 from speech.inference.streaming import Stream
 from speech.loading import load_model
 from speech.model.config import SamplerSetting, SamplingConfig
-from speech.model.corrector import is_pc
 from speech.model.export import export_onnx
 from speech.model.model import SpeechModel
 
@@ -113,7 +111,7 @@ class Enhancer:
         batch_size = checked(Count | None, batch_size=batch_size)
         rate = None if rate is None else whole_rate(rate, "rate")
         mix = checked(Annotated[Chance, "0 is noisy, 1 enhanced"], mix=mix)
-        self.sampling = _sampling(model, sampling, sampler, steps)
+        self.sampling = settled(model, sampling, sampler, steps)
         frontend = model.config.frontend
         grid = frontend.hop_length * frame_grid(model)
         number("window_seconds", window_seconds, 16.0), number("overlap_seconds", overlap_seconds, 2.0)
@@ -264,6 +262,7 @@ class Enhancer:
         raw: RawFormat | None = None,
         progress: bool | Advance = False,
         loudness: LoudnessGoal | None = None,
+        track: int | None = None,
     ) -> FileResult:
         """Enhance a file of any length, from disk to disk; the target appears when all is done.
 
@@ -276,17 +275,25 @@ class Enhancer:
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
-            loudness: LUFS that the result gets, as far as its true peak stays below −1 dB of full scale; "keep": those
-                of the source; None: what enhancing leaves (`speech.audio.loudness`).
+            loudness: LUFS that the result gets, as far as limiting peaks by 8 dB leads, to a true peak of −1 dB of full
+                scale; "keep": those of the source; None: what enhancing leaves (`speech.audio.levelled`).
+            track: which sound track of a video to enhance, from 1; the others stay. None: the first, and it is said.
 
         Raises:
-            ConfigError: an impossible loudness.
+            ConfigError: an impossible loudness or track.
             DataError: the source cannot be read, the target cannot be written, or is the source.
             MissingPackageError: the source, the target or the loudness needs the extra "media".
             SamplingError: a result that cannot be right: this sampler fails. Nothing is written.
         """
         result = enhance_file(
-            self.engine, Path(src), target_of(Path(src), dst), name, raw, progress, checked_goal(loudness)
+            self.engine,
+            Path(src),
+            target_of(Path(src), dst),
+            name,
+            raw,
+            progress,
+            checked_goal(loudness),
+            checked(Count | None, track=track),
         )
         self.nfe = result.nfe
         return result
@@ -301,6 +308,7 @@ class Enhancer:
         raw: RawFormat | None = None,
         progress: bool = True,
         loudness: LoudnessGoal | None = None,
+        track: int | None = None,
     ) -> FolderReport:
         """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
 
@@ -318,19 +326,18 @@ class Enhancer:
                 the threads; elsewhere 2, so that files are read and written while the device computes.
             raw: what .raw files hold.
             progress: show a progress bar.
-            loudness: see `enhance_file`.
+            loudness, track: see `enhance_file`.
 
         Returns:
             What became of each file. A file that fails does not keep the others from being enhanced.
 
         Raises:
             DataError: `src` is no folder, holds no audio, or is `dst`, which may not be an empty text.
-            ConfigError: no workers, an unknown `existing`, or an impossible loudness.
+            ConfigError: no workers, an unknown `existing`, or an impossible loudness or track.
         """
         refuse_unnamed(dst)
-        report = enhance_dir(
-            self.engine, Path(src), Path(dst), existing, workers, raw, progress, checked_goal(loudness)
-        )
+        goal, track = checked_goal(loudness), checked(Count | None, track=track)
+        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress, goal, track)
         self.nfe = report.nfe
         return report
 
@@ -379,18 +386,3 @@ def _check_model(model: SpeechModel) -> None:
     if not isinstance(model, SpeechModel):
         raise ConfigError(f"a model of type {type(model).__name__}: give a SpeechModel, or from_pretrained a name")
     check_weights(model, ", and for less work sampling with precision='bfloat16'")
-
-
-def _sampling(
-    model: SpeechModel, sampling: SamplingConfig | None, sampler: SamplerSetting | None, steps: int | None
-) -> SamplingConfig:
-    """How to sample: the settings that are given, or the model's, with another sampler or number of steps."""
-    if not isinstance(sampling, SamplingConfig | None):
-        raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
-    chosen = sampling or model.config.sampling
-    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
-    if sampler is not None and not (sampler == "pc" and is_pc(chosen.sampler)):
-        changes["sampler"] = sampler
-    chosen = replace(chosen, **changes)
-    sampling_times(model.sde, chosen)
-    return chosen

@@ -93,6 +93,12 @@ _LINEAR = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 RATES = (1000, 1_000_000)
 """Hz between which the rate of a recording lies that is read, or written."""
 
+_CODED_RATES = {
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+"""Hz, of codings that have few rates."""
+
 _MOST_RAISED = 128_000
 """Bits a second of a channel that a bit rate is raised to, at the most."""
 
@@ -148,6 +154,7 @@ class AudioInfo:
         notes: what else there is to say of it.
         media: whether it is FFmpeg that reads it; format and subtype are then FFmpeg's names ("MOV", "AAC").
         ratio: its rate by that of the file that the rest is of.
+        track: the number from 1 of the sound track that it is, where one was asked for.
     """
 
     sample_rate: int
@@ -161,6 +168,7 @@ class AudioInfo:
     notes: tuple[str, ...] = ()
     media: bool = False
     ratio: float = 1.0
+    track: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -293,6 +301,18 @@ def _within_limits(path: Path, format: str, subtype: str, info: AudioInfo, limit
             f"{path} would have {size / 1e9:.1f} GB, and AIFF ends at 4 GB; choose a name that ends in .wav"
         )
     return format
+
+
+def coded_rate(subtype: str, sample_rate: int) -> int:
+    """The rate, in Hz, at which a coding has a recording at this one: its own, or of codings that have few the next."""
+    rates = _CODED_RATES.get(subtype, (sample_rate,))
+    return next((rate for rate in rates if rate >= sample_rate), rates[-1])
+
+
+def told_rate(subtype: str, sample_rate: int) -> tuple[str, ...]:
+    """What a copy in this coding does not keep of a recording's rate, in words."""
+    rate, name = coded_rate(subtype, sample_rate), {"MPEG_LAYER_III": "MP3"}.get(subtype, subtype.capitalize())
+    return () if rate == sample_rate else (f"the rate of {sample_rate} Hz ({rate} Hz in {name})",)
 
 
 def room_for(rate: Rate, info: AudioInfo) -> Rate:

@@ -25,6 +25,7 @@ from speech.audio.mp3 import frames_of, recounted
 from speech.audio.ogg import is_chained, is_damaged
 from speech.audio.paths import sound_path
 from speech.audio.pcm import zeroed
+from speech.audio.tracks import refuse_track
 
 BLOCK_SECONDS = 10.0
 """How much of a long recording is read or written at once."""
@@ -54,7 +55,7 @@ class Audio:
     Attributes:
         waveform: float32 (channels, samples); full scale is ±1.
         sample_rate: Hz.
-        format, subtype, metadata, endian, media, ratio: as in `AudioInfo`.
+        format, subtype, metadata, endian, media, ratio, track: as in `AudioInfo`.
     """
 
     waveform: np.ndarray
@@ -65,6 +66,7 @@ class Audio:
     endian: Endian = "FILE"
     media: bool = False
     ratio: float = 1.0
+    track: int | None = None
 
     @property
     def info(self) -> AudioInfo:
@@ -80,6 +82,7 @@ class Audio:
             endian=self.endian,
             media=self.media,
             ratio=self.ratio,
+            track=self.track,
         )
 
 
@@ -139,16 +142,19 @@ class AudioReader:
 
 
 @contextlib.contextmanager
-def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> Iterator[AudioReader]:
+def open_audio(
+    path: str | os.PathLike[str], raw: RawFormat | None = None, track: int | None = None
+) -> Iterator[AudioReader]:
     """Open a file for reading in blocks.
 
     Args:
         path: any file that libsndfile reads, or FFmpeg (`speech.audio.media`); its content decides, not its suffix,
             save for .raw.
         raw: what a .raw file holds.
+        track: the sound track, by its number from 1; None: the first, which is said where there are more.
 
     Raises:
-        DataError: no such file, not audio, without samples, of an impossible rate; or .raw without `raw`.
+        DataError: no such file or track, not audio, without samples, of an impossible rate; or .raw without `raw`.
         MissingPackageError: a file that only FFmpeg reads, without the extra "media".
     """
     path = Path(path)
@@ -176,9 +182,10 @@ def open_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> It
         except (soundfile.LibsndfileError, ValueError, TypeError) as error:
             if not is_media(path):
                 raise unreadable(path, error) from error
-            sound, info = stack.enter_context(open_media(path))
+            sound, info = stack.enter_context(open_media(path, track))
             yield AudioReader(path, sound.read, _with_possible_rate(path, info))
             return
+        refuse_track(path, track)
         if (file.format, file.subtype) == ("AIFF", "DWVW_12"):
             raise DataError(
                 f"{path} is coded as DWVW at 12 bits, which libsndfile does not read; convert it to WAV or FLAC"
@@ -324,15 +331,17 @@ def unreadable(path: Path, error: Exception) -> DataError:
     )
 
 
-def audio_info(path: str | os.PathLike[str], raw: RawFormat | None = None) -> AudioInfo:
+def audio_info(path: str | os.PathLike[str], raw: RawFormat | None = None, track: int | None = None) -> AudioInfo:
     """What the file says of itself; raises as `open_audio`."""
-    with open_audio(path, raw) as reader:
+    with open_audio(path, raw, track) as reader:
         return reader.info
 
 
-def read_audio(path: str | os.PathLike[str], raw: RawFormat | None = None) -> Audio:
+def read_audio(path: str | os.PathLike[str], raw: RawFormat | None = None, track: int | None = None) -> Audio:
     """Read a whole file; raises as `open_audio` and `AudioReader.read`."""
-    with open_audio(path, raw) as reader:
+    with open_audio(path, raw, track) as reader:
         info = reader.info
         waveform = np.concatenate(list(reader.blocks()), axis=1)  # in blocks: a damaged header may state any length
-    return Audio(waveform, info.sample_rate, info.format, info.subtype, info.metadata, info.endian, info.media)
+    return Audio(
+        waveform, info.sample_rate, info.format, info.subtype, info.metadata, info.endian, info.media, track=info.track
+    )

@@ -1,7 +1,7 @@
 """Loudness of a recording as broadcasters measure it, and the gain that sets it.
 
 Integrated loudness in LUFS and true peaks by FFmpeg's meter (the extra "media"), block by block. Sources: ITU-R BS.1770
-(weighting, gates, true peak), EBU R 128 (whose highest true peak, −1 dBTP, no gain here exceeds).
+(weighting, gates, true peak), EBU R 128 (whose highest true peak, −1 dBTP, nothing here exceeds).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _LEFT = "its loudness is left as it is: {} is silent, or shorter than 0.4 s, or 
 
 _PEAK_STEP = 0.0005
 """Half of the meter's last digit of a peak."""
+
+HIGHEST = 10 ** (PEAK_DB / 20) - _PEAK_STEP
+"""A peak that the meter tells of what lies below `PEAK_DB` for sure."""
 
 LoudnessGoal = float | Literal["keep"]
 """LUFS that a result gets; "keep": those of its recording."""
@@ -129,16 +132,20 @@ class Levelling:
         gain: that it is multiplied by.
         loudness: LUFS that it then has; None where it has none.
         note: what there is to say.
+        missing: LU that it lacks, for its true peak allows no more.
+        limited: dB by which its peaks are turned down, at most.
     """
 
     gain: float = 1.0
     loudness: float | None = None
     note: str | None = None
+    missing: float = 0.0
+    limited: float = 0.0
 
 
 def levelling(goal: LoudnessGoal, enhanced: Measured, noisy: Measured | None = None) -> Levelling:
-    """The gain that gives a result its loudness, as far as its true peak allows; `noisy` is asked for where the goal is
-    to keep its loudness."""
+    """The one gain that gives a result its loudness, as far as its true peak allows without a limiter; `noisy` is asked
+    for where the goal is to keep its loudness."""
     if enhanced.loudness is None:
         return Levelling(note=_LEFT.format("it"))
     wanted = noisy.loudness if goal == "keep" and noisy is not None else goal
@@ -148,6 +155,5 @@ def levelling(goal: LoudnessGoal, enhanced: Measured, noisy: Measured | None = N
     if gain <= most:
         return Levelling(gain, wanted)
     reached = enhanced.loudness + 20 * math.log10(most)
-    return Levelling(
-        most, reached, f"its loudness is {reached:.1f} LUFS, not {wanted:.1f}: its true peak is then at {PEAK_DB:g} dB"
-    )
+    said = f"its loudness is {reached:.1f} LUFS, not {wanted:.1f}: its true peak is then at {PEAK_DB:g} dB"
+    return Levelling(most, reached, said, wanted - reached)

@@ -10,6 +10,8 @@ import re
 import struct
 from typing import Any
 
+from speech.audio.wide_text import changed
+
 try:
     from mutagen.id3 import ID3
 except ImportError:
@@ -42,7 +44,7 @@ def unmeasured(name: str, content: bytes) -> tuple[bytes, set[str]]:
     if name == "bext":
         return _bext(content)
     if name in ("iXML", "axml"):
-        kept = _ELEMENT.sub(b"", content)
+        kept = changed(content, lambda text: _ELEMENT.sub(b"", text))
         return kept, {f"loudness in {name}"} if kept != content else set()
     return _id3(content) if HAS_MUTAGEN and name in MEASURED else (content, set())
 

@@ -20,8 +20,10 @@ from shared.errors import DataError
 from shared.optional import needed
 from speech.audio.chunks import chunks_of
 from speech.audio.coding import FOREIGN_SUFFIXES, AudioInfo
+from speech.audio.edit_lists import played
 from speech.audio.errors import NoSamplesError
 from speech.audio.pcm import zeroed
+from speech.audio.tracks import chosen, told
 
 _MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"#!AMR", b"FLV\1", b"MAC ", b"wvpk", b"TTA1", b"caff")
 """What Matroska, ASF, AMR, FLV, APE, WavPack, TTA and CAF files begin with."""
@@ -38,6 +40,7 @@ _FRAME = 4096
 _TEXTS = {"track": "tracknumber"}
 _KNOWN = ("title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright", "license")
 _STAMPS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time", "vendor_id"}
+OTHER_TRACKS = "other sound tracks"
 _LOSSLESS = {"alac", "wavpack", "flac", "tta", "ape", "tak", "mlp", "truehd", "wmalossless", "shorten"}
 
 
@@ -94,27 +97,27 @@ class Survey:
     others: tuple[str, ...] = field(default=())
 
 
-def survey(path: Path) -> Survey:
-    """What a file holds.
+def survey(path: Path, track: int | None = None) -> Survey:
+    """What a file holds in a sound track, by its number from 1; None: in the first, which is said where there are more.
 
     Raises:
-        DataError: it cannot be read, holds no sound, is encrypted or damaged.
+        DataError: it cannot be read, holds no sound, or none of this number, is encrypted or damaged.
         MissingPackageError: PyAV is not installed.
     """
     state = path.stat()
-    return _survey(path, state.st_mtime_ns, state.st_size)
+    return _survey(path, state.st_mtime_ns, state.st_size, track)
 
 
 @lru_cache(maxsize=4096)
-def _survey(path: Path, _changed: int, _size: int) -> Survey:
+def _survey(path: Path, _changed: int, _size: int, track: int | None) -> Survey:
     samples, bits = 0, [0]
-    with opened(path) as (container, stream):
+    with opened(path, track) as (container, stream):
         pieces = _Pieces(path, container, stream, bits)
         for piece in pieces:
             samples += len(piece)
         if samples == 0:
             raise NoSamplesError(f"{path} holds no samples; record or copy it again")
-        stated, exact = _stated(container, stream, pieces.rate)
+        stated, exact = _stated(path, track, container, stream, pieces.rate)
         missing = 0
         if exact and 0 < samples - stated < _FRAME:
             samples = stated
@@ -128,8 +131,9 @@ def _survey(path: Path, _changed: int, _size: int) -> Survey:
             _coding(stream),
             _texts(container, stream),
             missing=missing,
-            notes=tuple(_notes(container, stream, pieces)),
+            notes=tuple(_notes(container, track, pieces)),
             media=True,
+            track=track,
         )
         others = tuple(_kind(other) for other in container.streams if other.index != stream.index)
         return Survey(
@@ -137,22 +141,20 @@ def _survey(path: Path, _changed: int, _size: int) -> Survey:
         )
 
 
-def _stated(container: Any, stream: Any, rate: int) -> tuple[int, bool]:
+def _stated(path: Path, track: int | None, container: Any, stream: Any, rate: int) -> tuple[int, bool]:
     """Samples that the file says it has, 0 where it says no such thing, and whether it knows them exactly."""
     if "mp4" in container.format.name and stream.duration:
-        return round(stream.duration * stream.time_base * rate), True
+        late = played(path, track or 1) if stream.start_time else None
+        return round((late or stream.duration) * stream.time_base * rate), True
     if "matroska" in container.format.name and container.duration and len(container.streams) == 1:
         return round((container.duration - max(0, container.start_time or 0)) / 1e6 * rate), False  # it counts from 0
     return 0, False  # the length is an estimate, or the video's
 
 
-def _notes(container: Any, stream: Any, pieces: _Pieces) -> Iterator[str]:
+def _notes(container: Any, track: int | None, pieces: _Pieces) -> Iterator[str]:
     count = len(container.streams.audio)
-    if count > 1:
-        yield (
-            f"the file has {count} audio streams; the first is taken: another is had by ffmpeg -i FILE -map 0:a:1 -c "
-            "copy second.mka"
-        )
+    if count > 1 and track is None:
+        yield f"the file has {count} sound tracks ({told(container)}); the first was taken: --track 2 takes the second"
     if pieces.silent:
         yield f"{pieces.silent / pieces.rate:.3g} s for which the file has no sound are silence"
     if pieces.left_out:
@@ -185,16 +187,16 @@ def _texts(container: Any, stream: Any) -> dict[str, str]:
     return {name: named[name] for name in _KNOWN if name in named}
 
 
-def names_in(path: Path) -> frozenset[str]:
-    """What there is beside the sound of a file, by name; raises as `survey`."""
-    with opened(path) as (container, stream):
+def names_in(path: Path, track: int | None = None) -> frozenset[str]:
+    """What there is beside a sound track of a file, by name; raises as `survey`."""
+    with opened(path, track) as (container, stream):
         return _beside(container, stream)
 
 
 def _beside(container: Any, stream: Any) -> frozenset[str]:
     names = {_TEXTS.get(name, name) for name in _tags(container, stream)} - {"language", "handler_name"}
     names |= {_kind(other) for other in container.streams if other.type != "audio"}
-    names |= {"other audio streams"} if len(container.streams.audio) > 1 else set()
+    names |= {OTHER_TRACKS} if len(container.streams.audio) > 1 else set()
     if container.chapters():  # whose titles are a stream of data in MP4
         names = (names - {"data"}) | {"chapters"}
     return frozenset(names)
@@ -206,18 +208,15 @@ def _lenient(version: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The open file, and its first audio stream; raises as `survey`."""
+def opened(path: Path, track: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """The open file, and the stream of a sound track; raises as `survey`."""
     library = av()
     try:
         container = library.open(os.fsdecode(path), **_lenient(library.__version__))
     except (library.error.FFmpegError, ValueError) as error:
         raise _unreadable(path, error) from error
     with container:
-        if not container.streams.audio:
-            kinds = sorted({stream.type for stream in container.streams}) or ["none"]
-            raise DataError(f"{path} holds no sound (streams: {', '.join(kinds)}); name a recording")
-        stream = container.streams.audio[0]
+        stream = chosen(path, container, track)
         if stream.codec_context is None:
             raise DataError(
                 f"{path}: its sound is in a coding that FFmpeg does not know, or encrypted; convert it to WAV"
@@ -361,8 +360,8 @@ class MediaSound:
 
 
 @contextlib.contextmanager
-def open_media(path: Path) -> Iterator[tuple[MediaSound, AudioInfo]]:
-    """Open a file for reading from its start; raises as `survey`."""
-    info = survey(path).info
-    with opened(path) as (container, stream):
+def open_media(path: Path, track: int | None = None) -> Iterator[tuple[MediaSound, AudioInfo]]:
+    """Open a sound track of a file for reading from its start; raises as `survey`."""
+    info = survey(path, track).info
+    with opened(path, track) as (container, stream):
         yield MediaSound(iter(_Pieces(path, container, stream, [0])), info), info

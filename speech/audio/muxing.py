@@ -1,5 +1,6 @@
 """Files that FFmpeg writes (the extra "media"): the sound encoded anew, and of a source that FFmpeg reads its texts,
-chapters and cover art; into a container that takes pictures its video and subtitles too, packet by packet as they are.
+chapters and cover art; into a container that takes pictures its video, subtitles and other sound tracks too, packet by
+packet as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from shared.errors import DataError, counted
-from speech.audio.coding import CONTAINERS, AudioInfo
+from speech.audio.coding import CONTAINERS, AudioInfo, coded_rate, told_rate
+from speech.audio.edit_lists import skip_beginning
 from speech.audio.errors import unwritable
 from speech.audio.measured import holds_for_old_sound
 from speech.audio.media import LAYOUTS, av, opened, survey
@@ -23,8 +25,9 @@ _ENCODERS = {"AAC": "aac", "ALAC": "alac", "OPUS": "libopus", "FLAC": "flac", "W
 _BITS_A_CHANNEL = {"AAC": (96_000, 32_000), "OPUS": (64_000, 8_000)}
 """What a channel usually gets, and at least, of lossy codings."""
 
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
-_COPIED = ("video", "subtitle")
+_EDITED = ("MP4", "MOV", "3GP")
+"""Containers that tell by an edit list when a track begins."""
+_COPIED = ("video", "subtitle", "audio")
 _NAMES = {"tracknumber": "track"}
 _OF_SOUND = ("language", "title")
 """Texts of a stream by which players and editors tell it from others."""
@@ -37,13 +40,16 @@ class MediaFile:
 
     Attributes:
         dropped: what the file does not keep of the recording itself, by name.
+        track: the number from 1 of the sound track that is written.
+        early: samples, at the rate of the coding, that come before the sound: the encoder's delay.
     """
 
     def __init__(self, path: Path, container: Any, stream: Any, info: AudioInfo, start: float, copied: _Copied | None):
+        self.track = container.streams.audio.index(stream) + 1
         self._path, self._container, self._stream, self._copied = path, container, stream, copied
         self._rate, self._layout = info.sample_rate, LAYOUTS[info.channels]
-        self._start, self._written, self._closed = start, 0, False
-        self.dropped = tuple[str, ...]()
+        self._start, self._written, self._begun, self._closed = start, 0, False, False
+        self.dropped, self.early = tuple[str, ...](), 0
 
     def write(self, block: np.ndarray) -> None:
         """Append samples (n, channels); what is beyond ±1 is clipped."""
@@ -64,6 +70,9 @@ class MediaFile:
             self._copied.up_to(None, self._container)
 
     def _mux(self, packets: list[Any]) -> None:
+        if packets and not self._begun and packets[0].pts is not None:
+            first = packets[0].pts * packets[0].time_base
+            self._begun, self.early = True, max(0, round((self._start - first) * self._stream.rate))
         self._container.mux(packets)
         if self._copied is not None:  # side by side, or the muxer would hold the longer one in memory
             self._copied.up_to(self._start + self._written / self._rate, self._container)
@@ -119,29 +128,39 @@ def create_media(
     suffix = path.suffix.lower()
     wants_video = CONTAINERS[suffix].video
     with contextlib.ExitStack() as stack:
-        old, sound = stack.enter_context(opened(source)) if source is not None and info.media else (None, None)
+        old = sound = None
+        if source is not None and info.media:
+            old, sound = stack.enter_context(opened(source, info.track))
         try:
-            options = {"movie_timescale": str(info.sample_rate)} if format in ("MP4", "MOV", "3GP") else {}
+            options = {"movie_timescale": str(info.sample_rate)} if format in _EDITED else {}
             options |= {"brand": _BRANDS[suffix]} if suffix in _BRANDS else {}
             options |= {"fflags": "+bitexact"} if format in ("MATROSKA", "WEBM") else {}  # no numbers of chance
             new = library.open(os.fsdecode(temporary), "w", format=format.lower(), options=options)
             stack.callback(_close_quietly, new)
+            before, after = _others(old, sound, new, wants_video, format == "MP4") if old is not None else ([], [])
+            streams = _added(before, new)
             stream = _sound_stream(new, subtype, info, rate)
             if sound is not None:
                 stream.metadata.update({name: sound.metadata[name] for name in _OF_SOUND if name in sound.metadata})
-            copied = _copied(old, new, wants_video, format == "MP4") if old is not None else None
+            if sound is not None and any(each.type == "audio" for each in (*before, *after)):
+                stream.disposition = sound.disposition
+            streams |= _added(after, new)
+            copied = _Copied(old, streams) if streams else None
             _keep(new, info, old)
             new.start_encoding()
         except (library.error.FFmpegError, ValueError, KeyError) as error:
             raise _cannot_hold(path, coding, info, old if wants_video else None, error) from error
-        start = survey(source).start if source is not None and wants_video and copied is not None else 0.0
+        start = survey(source, info.track).start if source is not None and wants_video and copied is not None else 0.0
         file = MediaFile(path, new, stream, info, start, copied)
-        if stream.rate != info.sample_rate:
-            file.dropped = (f"the rate of {info.sample_rate} Hz ({stream.rate} Hz in {subtype.capitalize()})",)
+        if old is not None and sound is not None and wants_video:
+            file.dropped += tuple(_left_out(old, {sound.index, *streams}))
+        file.dropped += told_rate(subtype, info.sample_rate)
         try:
             yield file
             file.close()
             new.close()
+            if file.early and start > 0 and format in _EDITED:
+                skip_beginning(temporary, file.track, file.early)
         except library.error.FFmpegError as error:
             why = getattr(error, "strerror", None) or error
             raise unwritable(path, str(why)) from error
@@ -167,9 +186,7 @@ def _cannot_hold(path: Path, coding: tuple[str, str], info: AudioInfo, old: Any,
 def _sound_stream(container: Any, subtype: str, info: AudioInfo, rate: int | None) -> Any:
     name, _, bits = subtype.partition("_")
     deep = any(mark in bits for mark in ("24", "32", "64"))
-    hertz = info.sample_rate
-    if name == "OPUS":
-        hertz = next((each for each in _OPUS_RATES if each >= hertz), _OPUS_RATES[-1])
+    hertz = coded_rate(name, info.sample_rate)
     encoder = _ENCODERS.get(name, f"pcm_s{24 if deep else 16}le")
     stream = container.add_stream(encoder, rate=hertz, layout=LAYOUTS[info.channels])
     if name in _BITS_A_CHANNEL:
@@ -180,26 +197,50 @@ def _sound_stream(container: Any, subtype: str, info: AudioInfo, rate: int | Non
     return stream
 
 
-def _copied(old: Any, new: Any, wants_video: bool, takes_art: bool) -> _Copied | None:
-    """The streams that go over, added to the new file."""
-    library = av()
-    streams: dict[int, Any] = {}
+def _others(old: Any, sound: Any, new: Any, wants_video: bool, takes_art: bool) -> tuple[list[Any], list[Any]]:
+    """The streams of the source beside the sound that the new file may take: sound tracks before it, so that each has
+    the number that it had, and all else."""
+    attached, found = av().stream.Disposition.attached_pic, []
     for stream in old.streams:
-        art = stream.type == "video" and bool(stream.disposition & library.stream.Disposition.attached_pic)
-        if stream.type not in _COPIED or not (takes_art if art else wants_video):
+        art = stream.type == "video" and bool(stream.disposition & attached)
+        if stream.type not in _COPIED or stream.index == sound.index or not (takes_art if art else wants_video):
             continue
         if art and not (stream.codec_context and stream.codec_context.width):
             continue  # damaged: a picture without a size, with which no file can begin
+        if stream.type == "audio" and not _is_taken(stream, new):
+            continue
+        found.append(stream)
+    before = [each for each in found if each.type == "audio" and each.index < sound.index]
+    return before, [each for each in found if each not in before]
+
+
+def _is_taken(track: Any, new: Any) -> bool:
+    """Whether the new file has room for the coding of a sound track."""
+    return bool(track.codec_context and track.codec_context.codec.canonical_name in new.supported_codecs)
+
+
+def _added(others: list[Any], new: Any) -> dict[int, Any]:
+    """Streams of a source added to the new file, by the index of each in the source."""
+    attached, streams = av().stream.Disposition.attached_pic, dict[int, Any]()
+    for stream in others:
         try:
             added = new.add_stream_from_template(stream)
         except ValueError:
-            if stream.type == "video" and not art:
+            if stream.type == "video" and not stream.disposition & attached:
                 raise
             continue
         added.metadata.update(stream.metadata)
         added.disposition = stream.disposition
         streams[stream.index] = added
-    return _Copied(old, streams) if streams else None
+    return streams
+
+
+def _left_out(old: Any, taken: set[int]) -> Iterator[str]:
+    """The sound tracks that are not in the new file, by name, unless all others are."""
+    tracks = list(enumerate(old.streams.audio, 1))
+    left = [number for number, track in tracks if track.index not in taken]
+    if len(left) < len(tracks) - 1:
+        yield from (f"sound track {number}" for number in left)
 
 
 def _keep(new: Any, info: AudioInfo, old: Any) -> None:

@@ -17,13 +17,17 @@ _ROOM = 2.0
 median is 2.7 dB), so that their level is their peak."""
 
 
+_STILL = 1e-3
+"""Of its peak: a frame that moves by less is digital silence at another value than 0."""
+
+
 class SteadyPeak:
     """Hears the level of one channel's peaks: its peak, but where clicks or thumps stand out, for beside them the rest
     would be far below what the network was trained for.
 
-    It is at most twice the peak of a frame of 32 ms that few others exceed, of those that are not digital silence, in
-    the loudest 16 s of sound: a word in an hour of faint noise counts. It follows every gain, and is the same in
-    whatever blocks the channel comes. Memory does not grow.
+    It is at most twice the peak of a frame of 32 ms that few others exceed, of those that are not digital silence or
+    constant, in the loudest 16 s of sound: a word in an hour of faint noise counts. It follows every gain, and is the
+    same in whatever blocks the channel comes. Memory does not grow.
 
     Args:
         sample_rate: Hz.
@@ -37,10 +41,10 @@ class SteadyPeak:
 
     def push(self, block: np.ndarray) -> None:
         """The next samples (n,)."""
-        heard = np.concatenate([self._begun, np.abs(block)])
-        self._peak = max(self._peak, float(heard.max(initial=0.0)))
+        heard = np.concatenate([self._begun, block])
+        self._peak = max(self._peak, float(np.abs(heard).max(initial=0.0)))
         whole, self._begun = np.split(heard, [len(heard) // self._frame * self._frame])
-        self._peaks = np.concatenate([self._peaks, _sounding(whole.reshape(-1, self._frame).max(axis=1))])
+        self._peaks = np.concatenate([self._peaks, _sounding(whole.reshape(-1, self._frame))])
         while len(self._peaks) > _SPAN:
             self._steady = max(self._steady, _steady(self._peaks[:_SPAN]))
             self._peaks = self._peaks[_SPAN // 2 :]
@@ -48,13 +52,17 @@ class SteadyPeak:
     @property
     def level(self) -> float:
         """Of all that came; 0 of silence."""
-        last = np.array([self._begun.max(initial=0.0)], np.float32)
-        steady = max(self._steady, _steady(np.concatenate([self._peaks, _sounding(last)])))
-        return min(self._peak, _ROOM * steady)
+        steady = max(self._steady, _steady(np.concatenate([self._peaks, _sounding(self._begun[None])])))
+        return min(self._peak, _ROOM * steady) if steady else self._peak
 
 
-def _sounding(peaks: np.ndarray) -> np.ndarray:
-    return peaks[peaks > 0]
+def _sounding(frames: np.ndarray) -> np.ndarray:
+    """The peaks of frames (n, samples), of those that are not silent or constant."""
+    low, high = frames.min(axis=1, initial=np.inf), frames.max(axis=1, initial=-np.inf)
+    peaks = np.maximum(-low, high)
+    moving = (high - low > _STILL * peaks) | ((peaks > 0) & (frames.shape[1] == 1))
+    sounding: np.ndarray = peaks[moving]
+    return sounding
 
 
 def _steady(peaks: np.ndarray) -> float:

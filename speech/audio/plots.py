@@ -81,12 +81,13 @@ def picture_files(
     title: str,
     raw: RawFormat | None = None,
     written: RawFormat | None = None,
+    tracks: tuple[int | None, int | None] = (None, None),
 ) -> None:
     """Draw two files, whole: the mean power of their channels, with samples that are not finite as 0; `raw` and
-    `written` are what they hold if they are .raw. Raises as `open_audio` does."""
+    `written` are what they hold if they are .raw, `tracks` the sound tracks that are meant. Raises as `open_audio`."""
     drawn, said = [], [title]
-    for file, held in ((noisy, raw), (enhanced, written)):
-        with open_audio(file, held) as reader:
+    for file, held, track in ((noisy, raw, tracks[0]), (enhanced, written, tracks[1])):
+        with open_audio(file, held, track) as reader:
             info = reader.info
             heard = (finite(block)[0] for block in reader.blocks())
             drawn.append(spectrogram(heard, info.samples, info.sample_rate, info.channels))

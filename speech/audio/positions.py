@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from speech.audio.wide_text import changed
+
 MOVED = {"cue", "smpl", "bext", "iXML", "LIST-adtl", "MARK"}
 """Chunks whose places `moved` knows."""
 
@@ -21,6 +23,9 @@ UNMOVED = {"plst"}
 _TIME_REFERENCE = 338
 _NUMBER = re.compile(rb"<(BWF_TIME_REFERENCE_(?:LOW|HIGH)|(?:FILE|DIGITIZER)_SAMPLE_RATE)>\s*(\d{1,12})\s*</\1>")
 """Of iXML: the time of day as in bext, in two halves, and rates. Its time stamp has a rate of its own, and stays."""
+_SYNC_POINT = re.compile(rb"<SYNC_POINT>.*?</SYNC_POINT>", re.DOTALL)
+_COUNT = re.compile(rb"<(SYNC_POINT_(?:LOW|HIGH|EVENT_DURATION))>\s*(\d{1,12})\s*</\1>")
+"""Of a point: samples from the file's start, or from midnight, in two halves; and how many it lasts."""
 
 
 def moved(name: str, content: bytes, ratio: float) -> bytes:
@@ -28,7 +33,7 @@ def moved(name: str, content: bytes, ratio: float) -> bytes:
     if name not in MOVED or ratio == 1:
         return content
     if name == "iXML":
-        return _moved_text(content, ratio)
+        return changed(content, lambda text: _moved_text(text, ratio))
     made = bytearray(content)
     for form, place in _counts(name, content):
         if place + struct.calcsize(form) <= len(content):
@@ -43,11 +48,17 @@ def moved(name: str, content: bytes, ratio: float) -> bytes:
 
 def _moved_text(content: bytes, ratio: float) -> bytes:
     """`moved` of iXML."""
-    low, high = b"BWF_TIME_REFERENCE_LOW", b"BWF_TIME_REFERENCE_HIGH"
-    found = {name: int(digits) for name, digits in _NUMBER.findall(content)}
+    content = _scaled(content, _NUMBER, b"BWF_TIME_REFERENCE_", ratio)
+    return _SYNC_POINT.sub(lambda point: _scaled(point[0], _COUNT, b"SYNC_POINT_", ratio), content)
+
+
+def _scaled(content: bytes, number: re.Pattern[bytes], halves: bytes, ratio: float) -> bytes:
+    """A text with its numbers at a rate that is so many times as high, one of them in halves that are called so."""
+    low, high = halves + b"LOW", halves + b"HIGH"
+    found = {name: int(digits) for name, digits in number.findall(content)}
     time = round(ratio * ((found.get(high, 0) << 32) + found.get(low, 0)))
-    made = {name: round(ratio * number) for name, number in found.items()} | {low: time % (1 << 32), high: time >> 32}
-    return _NUMBER.sub(lambda match: b"<%b>%d</%b>" % (match[1], made[match[1]], match[1]), content)
+    made = {name: round(ratio * value) for name, value in found.items()} | {low: time % (1 << 32), high: time >> 32}
+    return number.sub(lambda match: b"<%b>%d</%b>" % (match[1], made[match[1]], match[1]), content)
 
 
 def _counts(name: str, content: bytes) -> Iterator[tuple[str, int]]:

@@ -40,11 +40,12 @@ class AudioWriter:
 
     Attributes:
         dropped: names of what the source has beside its sound and the file has not, once it is written.
+        track: the number from 1 of the sound track that is written.
     """
 
     def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile, gain: float = 1.0, most: float = 1.0):
         self._path, self._file, self._gain, self._most = path, file, gain, most
-        self.written, self.dropped = 0, tuple[str, ...]()
+        self.written, self.dropped, self.track = 0, tuple[str, ...](), 1
 
     def write(self, block: np.ndarray) -> None:
         """Append samples (channels, n); what the coding has no room for is cut off; see `ceiling`.
@@ -114,8 +115,8 @@ def create_audio(
         info: rate, channels, coding and metadata to keep. Where the format lacks the coding, the nearest that it has
             is taken; metadata that it cannot hold is left out.
         source: the file that the samples come from. Its bit rate is kept where the coding stays, and its tags where
-            both formats hold them in the same way, cover art and RIFF's chunks among them, and its video where the
-            format takes it; what is left out is in the writer's `dropped`.
+            both formats hold them in the same way, cover art and RIFF's chunks among them, and its video, subtitles and
+            other sound tracks where the format takes video; what is left out is in the writer's `dropped`.
         wav_limit: see `target_coding`.
 
     Raises:
@@ -171,7 +172,7 @@ def _created(
     if format == "OGG":
         number_by_content(temporary)
     if source is not None and info.media:
-        writer.dropped = missing_names(survey(source).beside, names_beside_sound(temporary, coding))
+        writer.dropped = missing_names(survey(source, info.track).beside, names_beside_sound(temporary, coding))
     elif source is not None and info.format != "RAW":
         writer.dropped = carry_tags(source, temporary, of, coding, info.ratio)
 
@@ -183,15 +184,17 @@ def _created_media(
     """A file that FFmpeg writes."""
     rate = None
     if source is not None and coding[1] == info.subtype:
-        bits = survey(source).bits if info.media else None
+        bits = survey(source, info.track).bits if info.media else None
         known = bit_rate(source, info.subtype) if not info.media else None if bits is None else Rate(bits)
         rate = None if known is None else room_for(known, info).bits
     with create_media(path, temporary, coding, info, source, rate) as file:
         writer = AudioWriter(path, file)
+        writer.track = file.track
         yield writer
     if source is not None and (info.media or info.format != "RAW"):
-        wanted = survey(source).beside if info.media else names_beside_sound(source, (info.format, info.subtype))
-        writer.dropped = (*file.dropped, *missing_names(wanted, names_in(temporary)))
+        own = info.format, info.subtype
+        wanted = survey(source, info.track).beside if info.media else names_beside_sound(source, own)
+        writer.dropped = (*file.dropped, *missing_names(wanted, names_in(temporary, file.track)))
 
 
 def write_audio(

@@ -47,6 +47,7 @@ class _Job:
         piped: whether the result goes to standard output.
         raw: what .raw files hold.
         loudness: of the results.
+        track: of videos, which is enhanced.
         existing: what to do about targets that exist.
     """
 
@@ -57,17 +58,18 @@ class _Job:
     piped: bool
     raw: RawFormat | None
     loudness: LoudnessGoal | None
+    track: int | None
     existing: Existing
 
     def plan(self) -> Plan:
         """What would be done."""
         if self.source.is_dir():
             paths, passed = find_audio(self.source, self.target)
-            plan = plan_folder(paths, self.source, self.target, self.existing, self.raw)
+            plan = plan_folder(paths, self.source, self.target, self.existing, self.raw, self.track)
             plan.failed = {**passed, **plan.failed}
             return plan
         plan = Plan()
-        plan.add(self.name or self.source.name, self.source, self.target, self.existing, self.raw)
+        plan.add(self.name or self.source.name, self.source, self.target, self.existing, self.raw, self.track)
         plan.failed = {name: self.told(why) for name, why in plan.failed.items()}
         return plan
 
@@ -105,6 +107,7 @@ def _run(options: Enhance, job: _Job) -> None:
             workers=options.workers,
             raw=job.raw,
             loudness=job.loudness,
+            track=job.track,
         )
     else:
         report = _one(enhancer, job)
@@ -192,6 +195,7 @@ def _scaled(options: Enhance, job: _Job, model: str, enhancer: Enhancer) -> Fold
         existing=job.existing,
         raw=job.raw,
         loudness=job.loudness,
+        track=job.track,
         enhancer=_settings(options, enhancer.model),
         **where,
     )
@@ -232,7 +236,8 @@ def _job(options: Enhance) -> Iterator[_Job]:
         elif source.is_file():
             target = target_of(called, options.target or target)
         overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
-        yield _Job(source, target, name, output, piped, raw, loudness, "overwrite" if overwrite else "skip")
+        existing: Existing = "overwrite" if overwrite else "skip"
+        yield _Job(source, target, name, output, piped, raw, loudness, options.track, existing)
 
 
 def _raw(options: Enhance) -> RawFormat | None:
@@ -260,7 +265,13 @@ def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
         return report
     try:
         result = enhancer.enhance_file(
-            job.source, job.target, name=called, raw=job.raw, progress=True, loudness=job.loudness
+            job.source,
+            job.target,
+            name=called,
+            raw=job.raw,
+            progress=True,
+            loudness=job.loudness,
+            track=job.track,
         )
         report.files.append(replace(result, name=called))
     except (DiffusionError, OSError) as error:
@@ -277,7 +288,8 @@ def _draw(report: FolderReport, job: _Job) -> None:
     for file in report.files:
         noisy = job.source / file.name if job.source.is_dir() else job.source
         place = file.target if job.output is None else job.output / "pictures" / file.name
-        picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw, _written(file, noisy, job.raw))
+        written, tracks = _written(file, noisy, job.raw), (job.track, file.track)
+        picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw, written, tracks)
     if report.skipped:
         note(f"--picture: of what is skipped no picture is drawn ({len(report.skipped)})")
 

@@ -97,7 +97,11 @@ class Enhance(ScaleOut, Model):
     keep_music: Annotated[bool, Option("--keep-music", help="Leave the recording as it is where it is music.")] = False
     loudness: Annotated[
         str | None,
-        Option(help="LUFS (EBU R128) of the result, such as -16, its true peak below -1 dB; or keep, as before."),
+        Option(help="LUFS (EBU R128) of the result, such as -16, its true peak limited to -1 dB; or keep, as before."),
+    ] = None
+    track: Annotated[
+        int | None,
+        Option(help="Which sound track of a video to enhance; the others stay as they are [the first].", min=1),
     ] = None
     dry_run: Annotated[
         bool, Option("--dry-run", help="List what would be done, with the CPU time to expect; write nothing.")

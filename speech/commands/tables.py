@@ -116,6 +116,7 @@ def _numbers(file: FileResult, where: str) -> Row:
         "pauses": None if removed is None else removed.pauses,
         "spread_db": file.spread,
         "loudness_lufs": file.loudness,
+        "peaks_limited_db": file.peaks_limited,
     }
 
 

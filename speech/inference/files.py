@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,20 @@ import soundfile
 from shared.console.progress import bar
 from shared.files.io import temporary_path
 from speech.audio.arrays import finite, told_offset
-from speech.audio.coding import AudioInfo, RawFormat, ceiling, notes_on, target_coding
+from speech.audio.coding import (
+    CONTAINERS,
+    AudioInfo,
+    RawFormat,
+    ceiling,
+    coded_rate,
+    notes_on,
+    target_coding,
+    told_rate,
+)
 from speech.audio.errors import unwritable
 from speech.audio.files import audio_info, open_audio
-from speech.audio.loudness import LOUDEST, Levelling, LoudnessGoal, LoudnessMeter, Measured, levelling
+from speech.audio.levelled import levelled, measured, remeasured
+from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter
 from speech.audio.paths import sound_path
 from speech.audio.resampling import converted_blocks
 from speech.audio.writing import create_audio, refuse_same
@@ -44,6 +53,8 @@ class FileResult:
         removed: what was taken away, before any change of loudness.
         spread: dB, how far draws are from their mean (`speech.inference.segments.Spread`); None where one is drawn.
         loudness: LUFS of the result, where a loudness was asked for and it has one.
+        peaks_limited: dB by which its peaks were turned down for that, at most.
+        track: the number from 1 of the sound track of `target` that is the result.
     """
 
     name: str
@@ -57,6 +68,8 @@ class FileResult:
     removed: Removed | None = None
     spread: float | None = None
     loudness: float | None = None
+    peaks_limited: float = 0.0
+    track: int = 1
 
 
 def enhance_file(
@@ -67,11 +80,14 @@ def enhance_file(
     raw: RawFormat | None,
     progress: bool | Advance,
     loudness: LoudnessGoal | None = None,
+    track: int | None = None,
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
     refuse_same(source, target)
-    found = audio_info(source, raw)
-    info = found.at(engine.rate_of(found.sample_rate))
+    found = audio_info(source, raw, track)
+    wanted, coding = engine.rate_of(found.sample_rate), target_coding(target, found)[1]
+    is_resampled = target.suffix.lower() not in CONTAINERS  # which FFmpeg brings to the rate that they take
+    info = found.at(coded_rate(coding, wanted) if is_resampled else wanted)
     name = source.name if name is None else name
     engine.warn_no_room(found.sample_rate)
     engine.warn_upper_band(info.sample_rate)
@@ -79,7 +95,7 @@ def enhance_file(
 
     def recorded() -> Iterator[np.ndarray]:
         tally.replaced = 0
-        with open_audio(source, raw) as reader:
+        with open_audio(source, raw, track) as reader:
             for block in reader.blocks():
                 good, replaced = finite(block)
                 tally.replaced += replaced
@@ -100,13 +116,15 @@ def enhance_file(
         shape, seed = (info.channels, info.samples), engine.seed_of(name)
         advance = progress if callable(progress) else bounded(shown)
         blocks: Iterable[np.ndarray] = engine.blocks(read, info.sample_rate, shape, seed, tally, advance, levels=levels)
-        levelled = Levelling()
+        done = Levelling()
         if loudness is not None:
-            blocks, levelled = stack.enter_context(_levelled(blocks, read, info, loudness, target))
+            blocks, done = stack.enter_context(_levelled(blocks, read, info, loudness, target))
         for block in blocks:
             tally.limited += clipped(block, target, info)
             writer.write(block)
-    return file_result(name, target, info, tally, levels.removed(), levelled, notes_on(info, writer.dropped, target))
+    dropped = (*told_rate(coding, wanted), *writer.dropped) if is_resampled else writer.dropped
+    notes = notes_on(info, dropped, target)
+    return replace(file_result(name, target, info, tally, levels.removed(), done, notes), track=writer.track)
 
 
 @contextlib.contextmanager
@@ -135,29 +153,9 @@ def _levelled(
             with open_audio(held) as reader:
                 yield from reader.blocks()
 
-        enhanced = _again(meter.close(), kept, info)
-        found = levelling(goal, enhanced, measured(read, info) if goal == "keep" else None)
-        yield (block * np.float32(found.gain) for block in kept()), found
-
-
-def measured(read: Callable[[], Iterable[np.ndarray]], info: AudioInfo) -> Measured:
-    """The loudness of a recording that is read in blocks (channels, n)."""
-    meter = LoudnessMeter(info.sample_rate, info.channels)
-    for block in read():
-        meter.push(block)
-    return _again(meter.close(), read, info)
-
-
-def _again(found: Measured, read: Callable[[], Iterable[np.ndarray]], info: AudioInfo) -> Measured:
-    """The loudness that was found, or, where it may be beyond the meter's scale, as of samples that are no fractions of
-    full scale, that of the recording at a full scale of its own."""
-    if found.loudness is None or found.loudness <= LOUDEST:
-        return found
-    meter = LoudnessMeter(info.sample_rate, info.channels)
-    for block in read():
-        meter.push(block / np.float32(found.peak))
-    there = meter.close().loudness
-    return Measured(None if there is None else there + 20 * math.log10(found.peak), found.peak)
+        enhanced = remeasured(meter.close(), kept, info)
+        found = levelled(goal, kept, info, enhanced, measured(read, info) if goal == "keep" else None)
+        yield found.blocks(), found.done
 
 
 def file_result(
@@ -166,13 +164,13 @@ def file_result(
     info: AudioInfo,
     tally: Tally,
     removed: Removed,
-    levelled: Levelling,
+    done: Levelling,
     notes: tuple[str, ...],
 ) -> FileResult:
     """What enhancing a file came to."""
     music = f"{100 * tally.music:.0f} % taken for music, and left as it is" if tally.music >= 0.005 else None
     constant = told_offset(tally.offset) if tally.offset else None
-    said = (levelled.note, music, constant, tally.band, doubts(tally.limited, tally.louder))
+    said = (done.note, music, constant, tally.band, doubts(tally.limited, tally.louder))
     return FileResult(
         name,
         info.seconds,
@@ -184,7 +182,8 @@ def file_result(
         target,
         removed,
         tally.spread.decibels,
-        levelled.loudness,
+        done.loudness,
+        done.limited,
     )
 
 

@@ -21,12 +21,13 @@ from speech.audio.arrays import finite
 from speech.audio.coding import RawFormat, notes_on
 from speech.audio.errors import UnwritableError
 from speech.audio.files import Audio, read_audio
-from speech.audio.loudness import Levelling, LoudnessGoal, levelling
+from speech.audio.levelled import levelled, measured
+from speech.audio.loudness import Levelling, LoudnessGoal
 from speech.audio.resampling import converted
 from speech.audio.search import find_audio
-from speech.audio.writing import refuse_full, write_audio
+from speech.audio.writing import create_audio, refuse_full
 from speech.inference.engine import Engine
-from speech.inference.files import FileResult, clipped, enhance_file, file_result, measured
+from speech.inference.files import FileResult, clipped, enhance_file, file_result
 from speech.inference.plan import Existing, Planned, plan_folder
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Tally, bounded
@@ -76,6 +77,7 @@ def enhance_dir(
     raw: RawFormat | None,
     progress: bool,
     loudness: LoudnessGoal | None = None,
+    track: int | None = None,
 ) -> FolderReport:
     """Enhance the files of a folder; see `speech.enhancer.Enhancer.enhance_dir`."""
     checked(Existing, existing=existing)
@@ -85,7 +87,7 @@ def enhance_dir(
     paths, passed = find_audio(source, target)
     for folder in {(target / path.relative_to(source)).parent for path in paths}:
         remove_unfinished(folder)
-    plan = plan_folder(paths, source, target, existing, raw)
+    plan = plan_folder(paths, source, target, existing, raw, track)
     files, report.skipped, report.failed = plan.files, plan.skipped, {**passed, **plan.failed}
     rates = [file.info.sample_rate for file in files]
     engine.warn_no_room(min(rates, default=engine.sample_rate))
@@ -93,7 +95,7 @@ def enhance_dir(
     batches = _batches(engine, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
     with bar(total, source.name, "s", show=progress) as shown:
-        job = _Job(engine, raw, loudness, report, bounded(shown))
+        job = _Job(engine, raw, loudness, track, report, bounded(shown))
         _run_all(job, batches, *_share(engine, workers, len(batches)))
     report.files.sort(key=lambda file: file.name)
     report.failed = dict(sorted(report.failed.items()))
@@ -131,10 +133,12 @@ class _Job:
         engine: Engine,
         raw: RawFormat | None,
         loudness: LoudnessGoal | None,
+        track: int | None,
         report: FolderReport,
         advance: Advance,
     ):
-        self._engine, self._raw, self._loudness, self._report, self._advance = engine, raw, loudness, report, advance
+        self._engine, self._raw, self._loudness, self._track = engine, raw, loudness, track
+        self._report, self._advance = report, advance
         self._lock = threading.Lock()
         self._full = False
         self.stopping = threading.Event()
@@ -148,7 +152,7 @@ class _Job:
         for file in batch:
             with self._failures_of(file):
                 self._refuse_full(file)
-                audio = read_audio(file.source, self._raw)
+                audio = read_audio(file.source, self._raw, self._track)
                 waveform, replaced = finite(audio.waveform)
                 audio = self._at_rate(replace(audio, waveform=waveform))
                 read.append(_Read(file, audio, replaced))
@@ -169,19 +173,21 @@ class _Job:
             with self._failures_of(item.file):
                 self._succeeded(self._written(item, waveform, tally))
 
-    def _written(self, item: _Read, waveform: np.ndarray, tally: Tally) -> FileResult:
+    def _written(self, item: _Read, enhanced: np.ndarray, tally: Tally) -> FileResult:
         """Write a result, at the loudness that is wanted."""
-        info, target = item.audio.info, item.file.target
-        levels, levelled = Levels(info.sample_rate, info.channels), Levelling()
-        levels.push(item.audio.waveform, waveform)
+        info, target, waveform = item.audio.info, item.file.target, enhanced
+        levels, done = Levels(info.sample_rate, info.channels), Levelling()
+        levels.push(item.audio.waveform, enhanced)
         if self._loudness is not None:
             noisy = measured(lambda: [item.audio.waveform], info) if self._loudness == "keep" else None
-            levelled = levelling(self._loudness, measured(lambda: [waveform], info), noisy)
-            waveform = waveform * np.float32(levelled.gain)
+            found = levelled(self._loudness, lambda: [enhanced], info, measured(lambda: [enhanced], info), noisy)
+            waveform, done = np.concatenate(list(found.blocks()), axis=1), found.done
         tally.limited += clipped(waveform, target, info)
-        dropped = write_audio(target, replace(item.audio, waveform=waveform), item.file.source)
-        notes = notes_on(item.file.info.at(info.sample_rate), dropped, target)
-        return file_result(item.file.name, target, info, tally, levels.removed(), levelled, notes)
+        with create_audio(target, info, item.file.source) as writer:
+            writer.write(waveform)
+        notes = notes_on(item.file.info.at(info.sample_rate), writer.dropped, target)
+        result = file_result(item.file.name, target, info, tally, levels.removed(), done, notes)
+        return replace(result, track=writer.track)
 
     def _at_rate(self, audio: Audio) -> Audio:
         rate = self._engine.rate_of(audio.sample_rate)
@@ -195,7 +201,14 @@ class _Job:
         with self._failures_of(file):
             self._refuse_full(file)
             result = enhance_file(
-                self._engine, file.source, file.target, file.name, self._raw, self._progress, self._loudness
+                self._engine,
+                file.source,
+                file.target,
+                file.name,
+                self._raw,
+                self._progress,
+                self._loudness,
+                self._track,
             )
             self._succeeded(result)
 

@@ -44,7 +44,15 @@ class Plan:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, source: Path, target: Path, existing: Existing, raw: RawFormat | None) -> None:
+    def add(
+        self,
+        name: str,
+        source: Path,
+        target: Path,
+        existing: Existing,
+        raw: RawFormat | None,
+        track: int | None = None,
+    ) -> None:
         """Plan one more file."""
         try:
             refuse_same(source, target)
@@ -54,20 +62,27 @@ class Plan:
                 self.skipped.append(name)
                 return
             refuse_suffix(target, source)
-            planned = Planned(name, source, target, audio_info(source, raw))
+            planned = Planned(name, source, target, audio_info(source, raw, track))
             assert planned.coding(planned.info.sample_rate)
             self.files.append(planned)
         except (DiffusionError, OSError) as error:
             self.failed[name] = str(error)
 
 
-def plan_folder(paths: Sequence[Path], source: Path, target: Path, existing: Existing, raw: RawFormat | None) -> Plan:
+def plan_folder(
+    paths: Sequence[Path],
+    source: Path,
+    target: Path,
+    existing: Existing,
+    raw: RawFormat | None,
+    track: int | None = None,
+) -> Plan:
     """The plan for files below `source`; names are relative to it, with forward slashes."""
     relatives = {path.relative_to(source).as_posix(): path for path in paths}
     plan = Plan(failed=meeting(relatives))
     for name, path in relatives.items():
         if name not in plan.failed:
-            plan.add(name, path, target / written_name(Path(name)), existing, raw)
+            plan.add(name, path, target / written_name(Path(name)), existing, raw, track)
     return plan
 
 

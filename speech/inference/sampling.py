@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +27,8 @@ from shared.samplers import (
 )
 from shared.samplers.published import PublishedBridgeStart
 from shared.sde import SDE
-from speech.model.config import NetworkTime, SamplingConfig
-from speech.model.corrector import PublishedPC
+from speech.model.config import NetworkTime, SamplerSetting, SamplingConfig
+from speech.model.corrector import PublishedPC, is_pc
 from speech.model.model import SpeechModel
 
 _PUBLISHED: dict[str, str | Sampler] = {
@@ -144,6 +146,25 @@ def network_time(sampling: SamplingConfig) -> NetworkTime:
 def finished(x: Tensor, y: Tensor, sampling: SamplingConfig, heard: Sequence[int]) -> Tensor:
     """A sampler's result x on noisy y after suppression and fading in; `heard` as in `faded_in`."""
     return faded_in(suppressed(x, y, sampling.suppression), y, heard, sampling.fade_in)
+
+
+def settled(
+    model: SpeechModel, sampling: SamplingConfig | None, sampler: SamplerSetting | None, steps: int | None
+) -> SamplingConfig:
+    """How to sample: the settings that are given, or the model's, with another sampler or number of steps.
+
+    Raises:
+        ConfigError: settings of another kind, or a sampler that does not suit the model.
+    """
+    if not isinstance(sampling, SamplingConfig | None):
+        raise ConfigError(f"sampling={sampling!r}: need a SamplingConfig, such as SamplingConfig('ode1', steps=1)")
+    chosen = sampling or model.config.sampling
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if sampler is not None and not (sampler == "pc" and is_pc(chosen.sampler)):
+        changes["sampler"] = sampler
+    chosen = replace(chosen, **changes)
+    sampling_times(model.sde, chosen)
+    return chosen
 
 
 def only_call(sde: SDE, sampling: SamplingConfig, frequencies: int) -> float | None:

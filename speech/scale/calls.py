@@ -35,6 +35,7 @@ def enhance_dir(
     existing: Existing = "skip",
     raw: RawFormat | None = None,
     loudness: LoudnessGoal | None = None,
+    track: int | None = None,
     size: int = 1,
     enhancer: Mapping[str, Any] | None = None,
     **where: Unpack[Where],
@@ -52,7 +53,7 @@ def enhance_dir(
         device: of each worker: "cpu", or "cuda", of which each takes one.
         sampling: fields of `SamplingConfig` to change.
         existing: what to do about targets that are there already and not of this job, or of a file as it was before.
-        raw, loudness: see `Enhancer.enhance_dir`.
+        raw, loudness, track: see `Enhancer.enhance_dir`.
         size: files of a unit, of which each has a record in `target`.
         enhancer: arguments of `Enhancer`: sampler, steps, seed, draws, mix, ….
         where: engine, workers, address, progress: see `shared.scale.run.run`.
@@ -80,6 +81,7 @@ def enhance_dir(
         existing=checked(Existing, existing=existing),
         raw=raw,
         loudness=checked_goal(loudness),
+        track=checked(Count | None, track=track),
     )
     paths, passed = find_audio(source, target)
     report, names = FolderReport(), [path.relative_to(source).as_posix() for path in paths]

@@ -38,7 +38,7 @@ class Enhancing(Work):
         enhancer: arguments of `Enhancer`.
         sampling: fields of `SamplingConfig` to change.
         existing: what to do about a target that no record tells of.
-        raw, loudness: see `Enhancer.enhance_dir`.
+        raw, loudness, track: see `Enhancer.enhance_dir`.
     """
 
     source: Path
@@ -49,6 +49,7 @@ class Enhancing(Work):
     existing: Existing = "skip"
     raw: RawFormat | None = None
     loudness: LoudnessGoal | None = None
+    track: int | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -79,6 +80,7 @@ class Enhancing(Work):
             **{name: self.enhancer.get(name, getattr(made, name, None)) for name in names},
             "raw": self.raw and asdict(self.raw),
             "loudness": self.loudness,
+            **({} if self.track is None else {"track": self.track}),
         }
 
     def made(self) -> Enhancer:
@@ -118,13 +120,18 @@ class Enhancing(Work):
             warnings.simplefilter("ignore")
             for name in unit.payload:
                 plan = Plan()
-                plan.add(name, self.source / name, self._target(name, folder), self.existing, self.raw)
+                plan.add(name, self.source / name, self._target(name, folder), self.existing, self.raw, self.track)
                 outcome.failed |= plan.failed
                 outcome.results += [{"name": name} for name in plan.skipped]
                 for file in plan.files:
                     try:
                         found = enhancer.enhance_file(
-                            file.source, file.target, name=name, raw=self.raw, loudness=self.loudness
+                            file.source,
+                            file.target,
+                            name=name,
+                            raw=self.raw,
+                            loudness=self.loudness,
+                            track=self.track,
                         )
                     except Exception as error:
                         outcome.failed[name] = reason(error)

@@ -67,6 +67,13 @@ def test_a_word_in_a_long_recording_counts() -> None:
         assert level(spoken) == level(word) == np.abs(word).max()
 
 
+@pytest.mark.parametrize("value", [2**-15, -(2**-15), 2**-12])
+def test_a_word_between_pauses_at_another_value_than_0_counts(value: float) -> None:
+    word, pause = noise(3000), np.full(60 * 16000, value, np.float32)
+    assert level(pause, word, pause) == level(word)
+    assert level(pause) == abs(value)
+
+
 @pytest.mark.parametrize("samples", [300, 9000, 30 * 16000 + 77])
 def test_it_is_the_same_in_any_blocks_and_follows_gains(samples: int) -> None:
     signal = noise(samples)

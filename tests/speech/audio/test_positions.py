@@ -65,6 +65,43 @@ def test_the_time_of_day_and_the_rates_of_ixml_are_those_of_the_copy(begun: int,
     assert parts_of(target)[b"iXML"][8:].rstrip(b"\0") == IXML % (rate, rate, moved % (1 << 32), moved >> 32)
 
 
+POINTS = (
+    b"<BWFXML><SYNC_POINT_LIST><SYNC_POINT_COUNT>2</SYNC_POINT_COUNT><SYNC_POINT><SYNC_POINT_TYPE>RELATIVE"
+    b"</SYNC_POINT_TYPE><SYNC_POINT_LOW>%d</SYNC_POINT_LOW><SYNC_POINT_HIGH>0</SYNC_POINT_HIGH>"
+    b"<SYNC_POINT_EVENT_DURATION>%d</SYNC_POINT_EVENT_DURATION></SYNC_POINT>\r\n<SYNC_POINT><SYNC_POINT_TYPE>ABSOLUTE"
+    b"</SYNC_POINT_TYPE><SYNC_POINT_LOW>%d</SYNC_POINT_LOW><SYNC_POINT_HIGH>%d</SYNC_POINT_HIGH></SYNC_POINT>"
+    b"</SYNC_POINT_LIST></BWFXML>"
+)
+
+
+@pytest.mark.parametrize("rate", [8000, 48000, 4000])
+def test_the_sync_points_of_ixml_stay_where_they_are(rate: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(4000), 8000)
+    day = 5 << 31
+    text = POINTS % (800, 400, day % (1 << 32), day >> 32)
+    target, _ = enhanced(with_chunks(tmp_path / "a.wav", chunk(b"iXML", text), b""), rate)
+    moved = day * rate // 8000
+    made = POINTS % (rate // 10, rate // 20, moved % (1 << 32), moved >> 32)
+    assert parts_of(target)[b"iXML"][8:].rstrip(b"\0") == made
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_ixml_in_utf_16_is_moved_and_loses_the_old_loudness_too(encoding: str, mark: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(4000), 8000)
+    begun, text = 8000 * 3600, IXML.decode().replace("<SPEED>", "<NOTE>Grüße \U0001f3a4</NOTE>%s<SPEED>")
+    loud = "<LOUDNESS_VALUE>-2300</LOUDNESS_VALUE>"
+    before, after = (mark + text % (loud, 8000, 8000, begun, 0), mark + text % ("", 48000, 48000, 6 * begun, 0))
+    content = before.encode(encoding) + b"\n"  # which is half a letter
+    target, notes = enhanced(with_chunks(tmp_path / "a.wav", chunk(b"iXML", content), b""), 48000)
+    assert parts_of(target)[b"iXML"][8:] == after.encode(encoding) + b"\n"
+    assert notes == ("not kept: loudness in iXML",)
+    plain = with_chunks(tmp_path / "a.wav", b"", b"")
+    kept = with_chunks(plain, b"", chunk(b"axml", (mark + "<a>\ud800</a>").encode(encoding, "surrogatepass")))
+    target, notes = enhanced(kept, 8000)
+    assert parts_of(target)[b"axml"] == parts_of(kept)[b"axml"]
+
+
 def test_markers_of_aiff_and_tracks_of_flac_stay_where_they_are(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.aiff", noise(4000), 8000)
     content = (tmp_path / "a.aiff").read_bytes()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from speech.audio.silences import GoingOn, bridged, silences
+from speech.enhancer import Enhancer
 
 RATE = 1000  # a tenth of a second is 100 samples
 
@@ -100,3 +104,66 @@ def test_a_lost_packet_and_silence_before_all_sound_stay_as_they_are() -> None:
     ((made,), (silent,)) = gone_on(waveform[None], [100])
     assert (made == waveform).all()
     assert np.flatnonzero(silent).tolist() == list(range(24, 300))
+
+
+LSB = np.float32(2**-15)
+
+
+@pytest.mark.parametrize("value", [LSB, -LSB, 8 * LSB, -8 * LSB, np.float32(0.009)])
+def test_a_quarter_of_a_second_at_another_small_value_is_silence(value: float) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, 300).astype(np.float32)
+    waveform = np.concatenate([noise, sound((value, 250)), noise, sound((value, 249)), noise, sound((value, 400))])
+    assert silences(waveform, 1.0, RATE) == [slice(300, 550), slice(1399, 1799)]
+    ((made,), (silent,)) = gone_on(waveform[None], [1799])
+    assert np.flatnonzero(silent).tolist() == [549, *range(1399 + 249, 1799)]
+    assert (made[~silent] == waveform[~silent]).all()
+    assert made[silent].std() > 0.3
+
+
+def test_plateaus_and_slow_or_faint_sounds_are_none() -> None:
+    time = np.arange(4000) / RATE
+    clipped = (3 * np.sin(2 * np.pi * time)).clip(-1, 1)  # 0.4 s at full scale
+    rumble = 0.01 * np.sin(2 * np.pi * 0.05 * time)
+    dithered = 0.001 + LSB * np.random.default_rng(0).integers(-1, 2, 4000)
+    for wave in (clipped, rumble, dithered):
+        waveform = np.concatenate([[1.0], wave, [1.0]]).astype(np.float32)
+        assert silences(waveform, 1.0, RATE) == []
+        assert not gone_on(waveform[None], [512])[1].any()
+
+
+@pytest.mark.parametrize("sizes", [[1], [7, 0, 31], [200, 3], [512]])
+def test_held_values_are_the_same_in_blocks_of_any_size(sizes: list[int]) -> None:
+    generator = np.random.default_rng(0)
+    waveform = generator.standard_normal((2, 4000)).astype(np.float32)
+    for channel in waveform:
+        for start in generator.integers(0, 4000, 8):
+            channel[start : start + generator.integers(1, 700)] = generator.choice([0, LSB, -LSB])
+    made, silent = gone_on(waveform, [4000])
+    in_blocks, silent_in_blocks = gone_on(waveform, sizes)
+    assert (in_blocks == made).all()
+    assert (silent_in_blocks == silent).all()
+    assert (silent & (waveform != 0)).any(axis=1).all()
+
+
+def broken_off(value: float, rate: int) -> np.ndarray:
+    """Noise that stops for a second each second, at this value."""
+    time = np.arange(4 * rate) / rate
+    wave = 0.2 * np.random.default_rng(0).standard_normal(4 * rate) * (1 + np.sin(20 * time)) / 2
+    return np.round(np.where(time % 2 < 1, wave, value) * 2**15).astype(np.int16)
+
+
+@pytest.mark.parametrize("model", ["default", "causal"])
+@pytest.mark.parametrize(("value", "rate"), [(-LSB, 16000), (8 * LSB, 48000)])
+def test_pauses_at_another_value_are_enhanced_as_those_at_zero(
+    model: str, value: float, rate: int, tmp_path: Path
+) -> None:
+    enhancer, made = Enhancer.from_pretrained(model, upper_band="drop"), []
+    for name, held in (("zero", 0.0), ("held", value)):
+        soundfile.write(tmp_path / f"{name}.wav", broken_off(held, rate), rate)
+        enhancer.enhance_file(tmp_path / f"{name}.wav", tmp_path / f"{name}_out.wav", name="a")
+        made.append(soundfile.read(tmp_path / f"{name}_out.wav")[0])
+    zero, held = made
+    time = np.arange(4 * rate) / rate % 2
+    assert np.abs(held[(time > 1.3) & (time < 1.95)]).max() <= LSB
+    if model == "default":  # a stream cannot know at once that a value is held
+        assert np.abs(held - zero).max() < 0.25 * np.abs(zero).max()

@@ -191,3 +191,33 @@ def test_what_a_file_lacks_is_told_in_its_own_seconds(tmp_path: Path) -> None:
     said = "cut short: 0.5 s of the 2 s that its header states are missing"
     assert said in enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "out.wav").notes
     assert said in enhancer.enhance_dir(tmp_path, tmp_path / "out", progress=False).files[0].notes
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rate", "there"),
+    [
+        ("a.mp3", "b.opus", 44100, 48000),
+        ("a.wav", "b.opus", 11025, 12000),
+        ("a.wav", "b.mp3", 96000, 48000),
+    ],
+)
+@pytest.mark.parametrize("asked", [None, 22050])
+def test_a_coding_that_lacks_a_rate_gets_the_next_that_it_has(
+    source: str, target: str, rate: int, there: int, asked: int | None, tmp_path: Path
+) -> None:
+    time = np.arange(2 * rate) / rate
+    wave = 0.2 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / source, np.stack([wave, wave / 2], axis=1), rate)
+    result = gain_enhancer(1.0, rate=asked, upper_band="follow").enhance_file(tmp_path / source, tmp_path / target)
+    if asked is not None:
+        there = 24000 if target == "b.opus" else 22050
+    heard, found = soundfile.read(tmp_path / target)
+    assert found == there
+    assert len(heard) == pytest.approx(2 * found, abs=2)
+    middle = heard[found // 2 : 3 * found // 2]
+    assert np.sqrt(np.square(middle).mean(axis=0)) == pytest.approx([0.2 / 2**0.5, 0.1 / 2**0.5], rel=0.05)
+    assert np.argmax(np.abs(np.fft.rfft(middle[:, 0]))) == 440
+    wanted, name = asked or rate, "Opus" if target == "b.opus" else "MP3"
+    said = f"not kept: the rate of {wanted} Hz ({there} Hz in {name})"
+    assert result.notes[:1] == (() if wanted == there else (said,))
+    assert result.sample_rate == there
