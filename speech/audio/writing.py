@@ -151,9 +151,10 @@ def _created(
             sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
         )
     except (soundfile.LibsndfileError, ValueError) as error:
+        other = ", or another rate of the result (--rate 48000)" if info.channels <= 2 else ""
         raise DataError(
             f"{path}: {format} ({subtype}) cannot hold {counted(info.channels, 'channel')} at {info.sample_rate} Hz; "
-            "choose a name that ends in .wav or .flac, or another rate of the result (--rate 48000)"
+            f"choose a name that ends in .wav or .flac{other}"
         ) from error
     for name, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):

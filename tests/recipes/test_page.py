@@ -267,8 +267,8 @@ def test_messages_name_the_file_as_its_sender_does(tmp_path: Path) -> None:
     hidden.write_text("no sound")
     with pytest.raises(DataError, match=r"^talk\.wav is not audio"):
         work.perform(SoundRequest(hidden, "talk.wav"), tmp_path, LIMITS)
-    soundfile.write(hidden, np.zeros(1000), 1000)
-    with pytest.raises(DataError, match=r"^talk-enhanced\.mp3: MP3 "):
+    soundfile.write(hidden, np.zeros((1000, 6)), 16_000)
+    with pytest.raises(DataError, match=r"^talk-enhanced\.mp3: MP3 .* 6 channels .*\.flac$"):
         work.perform(SoundRequest(hidden, "talk.mp3"), tmp_path, LIMITS)
 
 
