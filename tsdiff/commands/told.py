@@ -9,7 +9,8 @@ from tsdiff.tasks.suited import Suited
 
 _CHANGED = {
     "outliers": "with outliers, put back to what lies around them",
-    "excluded": "with a dent, a peak, an outage, an old habit or a last 0, or with single zeros, taken for missing",
+    "excluded": "with a dent, a peak, an outage, an old habit or a last 0, with single zeros or a closed season, taken "
+    "for missing",
     "rescaled": "whose unit changed, their earlier values converted",
 }
 """What was done to the history of series, by the name of it in `Suited`."""

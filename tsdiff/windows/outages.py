@@ -10,6 +10,8 @@ _FEWEST_SHUT, _MOST_SHUT, _MOSTLY, _HARDLY, _AGAIN = 3, 3, 0.5, 0.1, 0.8
 """Zeros that an outage has at least, how many are no habit, the share of zeros among the values of one, and at times of
 the season that are zero anyway, that of the other values up to which zeros are rare, and that of what is known a longer
 season before or after of what comes again."""
+_SEASONS_SHUT = 4
+"""How many seasons are zero when a series is closed for a part of the longer one."""
 _SEASONS_FULL, _FEWEST_FULL, _FULL, _TINY = 3, 12, 0.2, 1e-200
 """How many seasons and values before a last 0 tell of it, and the least of these by their median, at least, so that it
 is none of them."""
@@ -67,6 +69,23 @@ def comes_each_longer_season(history: np.ndarray, zeros: np.ndarray, seasons: Se
         if 2 * len(there) >= len(zeros) and (there == 0).mean() >= _AGAIN:
             return True
     return False
+
+
+def without_last_closure(history: np.ndarray, seasons: Sequence[int]) -> np.ndarray:
+    """A history (n,), which ends in the NaN of what is to be forecast, whose last zeros are NaN, too, where they come
+    each longer season, as of a beach in winter, and the series will open again: they tell when it is closed, not how
+    much comes then. The history itself otherwise. `seasons` as in `without_outages`."""
+    places = np.flatnonzero(np.isfinite(history))
+    positive, season, longer = np.flatnonzero(history > 0), max(seasons[0], 1), seasons[1] if len(seasons) > 1 else 0
+    if not len(positive) or (history < 0).any() or longer <= 1:
+        return history
+    last = places[places > positive[-1]]
+    before = history[max(positive[-1] + 1 - len(last), 0) : positive[-1] + 1]
+    if len(last) < _SEASONS_SHUT * season or (before == 0).sum() > _MOSTLY * len(before):
+        return history
+    ahead = np.arange(places[-1] + 1, len(history)) - longer
+    opens = (history[ahead[ahead >= 0]] > 0).any()
+    return _missing(history, last) if opens and comes_each_longer_season(history, last, seasons) else history
 
 
 def without_last_zero(history: np.ndarray, season: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsdiff import TSDiffPredictor
-from tsdiff.windows.outages import without_last_zero, without_outages
+from tsdiff.windows.outages import without_last_closure, without_last_zero, without_outages
 
 MONTHS = np.arange(108)
 SOLD = np.rint(60 + 24 * np.sin(2 * np.pi * MONTHS / 12) + 3 * np.random.default_rng(0).normal(size=108))
@@ -81,6 +81,39 @@ def test_forecasts_foresee_what_is_closed_each_summer(freq: str, steps: int) -> 
     assert (made.samples[:, closed][:, 3:] == 0).mean() > 0.7
 
 
+def beach(until: str, steps: int) -> tuple[pd.PeriodIndex, np.ndarray, np.ndarray]:
+    """Days of one that is closed from November to March, up to a day and so many more; and what is known of it."""
+    index = pd.period_range("2020-04-01", pd.Period(until, "D") + steps, freq="D")
+    noise = np.random.default_rng(0).normal(size=len(index))
+    visits = (60 + 25 * np.sin(2 * np.pi * (index.dayofyear - 110) / 365)) * np.exp(0.15 * noise)
+    came = np.where(np.isin(index.month, [11, 12, 1, 2, 3]), 0.0, visits)
+    return index, came, np.where(np.arange(len(index)) < len(index) - steps, came, np.nan)
+
+
+def test_a_closed_season_is_missing_before_it_opens() -> None:
+    index, _, known = beach("2023-03-20", 28)
+    closed = (index >= pd.Period("2022-11-01", "D")) & (known == 0)
+    np.testing.assert_array_equal(np.isnan(without_last_closure(known, (7, 365))), np.isnan(known) | closed)
+    wholly_closed, opened = beach("2023-01-20", 28)[2], beach("2023-04-05", 28)[2]
+    rare = np.where(np.arange(900) % 10 == 0, 5.0, np.r_[[0.0] * 872, [np.nan] * 28])
+    rare[820:872] = 0  # hardly sold at all, and not for a while
+    for history, seasons in [(known, (7,)), (wholly_closed, (7, 365)), (opened, (7, 365)), (rare, (7, 365))]:
+        assert without_last_closure(history, seasons) is history
+
+
+def test_forecasts_foresee_how_much_comes_when_a_closed_season_ends() -> None:
+    """Past forecasts of closed days were right, so that intervals had no width, at half of what came."""
+    index, came, known = beach("2023-03-20", 28)
+    predictor = TSDiffPredictor.from_pretrained("default").adapted("D", 28)
+    (made,) = predictor.predict([{"start": index[0], "target": known[:-28]}], 100)
+    opened = came[-28:] > 0
+    assert (made.samples[:, :8] == 0).mean() > 0.7  # three winters tell, and not to the day when they end
+    assert (made.samples[:, opened] == 0).mean() < 0.1
+    low, high = np.quantile(made.samples[:, opened], [0.05, 0.95], axis=0)
+    assert ((low <= came[-28:][opened]) & (came[-28:][opened] <= high)).mean() > 0.8
+    assert np.mean(high / low) < 4
+
+
 def test_a_last_zero_is_missing_where_none_was_near() -> None:
     one, two = shut(SOLD, (107, 108)), shut(SOLD, (106, 108))
     assert np.flatnonzero(np.isnan(without_last_zero(one, 12))).tolist() == [107]
@@ -94,7 +127,8 @@ def test_a_last_zero_is_missing_where_none_was_near() -> None:
 @given(st.lists(st.sampled_from([0.0, 0.0, 1.0, 5.0, np.nan]), min_size=1, max_size=80), st.sampled_from([1, 7, 12]))
 def test_nothing_but_zeros_is_taken_away(values: list[float], season: int) -> None:
     history = np.array(values)
-    for made in (without_outages(history, (season,)), without_last_zero(history, season)):
+    made_by = without_outages(history, (season,)), without_last_zero(history, season)
+    for made in (*made_by, without_last_closure(history, (season, 3 * season))):
         taken = np.isnan(made) & ~np.isnan(history)
         assert (history[taken] == 0).all()
         assert np.array_equal(made[~taken], history[~taken], equal_nan=True)
