@@ -66,8 +66,9 @@ class FineTuning(Checked):
         steps: optimiser steps.
         learning_rate: its peak.
         batch_size: windows in a batch.
-        held_back: about how many last windows of the series, up to 6 of each, are not trained on but choose how long
-            to train, not at all included, and the guidance; 0 trains on everything to the end and keeps the guidance.
+        held_back: about how many last windows of the series, up to 6 of each, choose the weighing of simple forecasts,
+            how long to train, not at all included, and the guidance; of what is trained the weighing alone sees them,
+            once it is chosen. 0 trains on everything to the end and keeps the guidance.
         checks: how often these windows are forecast during training.
         seed: of everything.
     """
@@ -195,7 +196,7 @@ def fine_tune(
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup, *limit])
     contest.settle()
     made = _with_guidance(contest, entries, settings)
-    if contest.weighed:
+    if contest.weighed:  # last, so that no trial is of windows that its weighing has seen
         made.model.weighing = _weighed_by_all(contest.weighed, model, whole, settings, steps)
     told = _told(contest, predictor.sampling, made.sampling)
     return FineTuned(made, contest.best.steps, told, tuple(contest.trials))

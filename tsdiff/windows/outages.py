@@ -11,7 +11,7 @@ _FEWEST_SHUT, _MOST_SHUT, _MOSTLY, _HARDLY, _AGAIN = 3, 3, 0.5, 0.1, 0.8
 the season that are zero anyway, that of the other values up to which zeros are rare, and that of what is known a longer
 season before or after of what comes again."""
 _SEASONS_SHUT = 4
-"""How many seasons are zero when a series is closed for a part of the longer one."""
+"""How many seasons a series has been zero, at least, that is closed for a part of the longer one."""
 _SEASONS_FULL, _FEWEST_FULL, _FULL, _TINY = 3, 12, 0.2, 1e-200
 """How many seasons and values before a last 0 tell of it, and the least of these by their median, at least, so that it
 is none of them."""

@@ -12,6 +12,7 @@ from speech.audio.silences import GoingOn, bridged, silences
 from speech.enhancer import Enhancer
 
 RATE = 1000  # a tenth of a second is 100 samples
+LSB = np.float32(2**-15)
 
 
 def sound(*pieces: tuple[float, int]) -> np.ndarray:
@@ -83,18 +84,20 @@ def test_while_it_comes_what_sounded_goes_on_backwards_and_forwards_until_there_
 
 
 @pytest.mark.parametrize("sizes", [[1], [7, 0, 31], [200, 3], [512]])
-def test_what_goes_on_is_the_same_in_blocks_of_any_size_and_at_any_level(sizes: list[int]) -> None:
+@pytest.mark.parametrize("values", [[0], [0, LSB, -LSB]])
+def test_what_goes_on_is_the_same_in_blocks_of_any_size_and_at_any_level(sizes: list[int], values: list[float]) -> None:
     generator = np.random.default_rng(0)
-    waveform = generator.standard_normal((2, 3000)).astype(np.float32)
+    waveform = generator.standard_normal((2, 4000)).astype(np.float32)
     for channel in waveform:
-        for start in generator.integers(0, 3000, 12):
-            channel[start : start + generator.integers(1, 300)] = 0
+        for start in generator.integers(0, 4000, 12):
+            channel[start : start + generator.integers(1, 400)] = generator.choice(values)
     waveform[1, :400] = 0
-    made, silent = gone_on(waveform, [3000])
+    made, silent = gone_on(waveform, [4000])
     in_blocks, silent_in_blocks = gone_on(waveform, sizes)
     assert (in_blocks == made).all()
     assert (silent_in_blocks == silent).all()
     assert silent.any(axis=1).all()
+    assert ((silent & (waveform != 0)).any(axis=1) == (len(values) > 1)).all()  # held at another value
     louder, _ = gone_on(1024 * waveform, sizes)
     assert (louder == 1024 * made).all()
 
@@ -104,9 +107,6 @@ def test_a_lost_packet_and_silence_before_all_sound_stay_as_they_are() -> None:
     ((made,), (silent,)) = gone_on(waveform[None], [100])
     assert (made == waveform).all()
     assert np.flatnonzero(silent).tolist() == list(range(24, 300))
-
-
-LSB = np.float32(2**-15)
 
 
 @pytest.mark.parametrize("value", [LSB, -LSB, 8 * LSB, -8 * LSB, np.float32(0.009)])
@@ -129,20 +129,6 @@ def test_plateaus_and_slow_or_faint_sounds_are_none() -> None:
         waveform = np.concatenate([[1.0], wave, [1.0]]).astype(np.float32)
         assert silences(waveform, 1.0, RATE) == []
         assert not gone_on(waveform[None], [512])[1].any()
-
-
-@pytest.mark.parametrize("sizes", [[1], [7, 0, 31], [200, 3], [512]])
-def test_held_values_are_the_same_in_blocks_of_any_size(sizes: list[int]) -> None:
-    generator = np.random.default_rng(0)
-    waveform = generator.standard_normal((2, 4000)).astype(np.float32)
-    for channel in waveform:
-        for start in generator.integers(0, 4000, 8):
-            channel[start : start + generator.integers(1, 700)] = generator.choice([0, LSB, -LSB])
-    made, silent = gone_on(waveform, [4000])
-    in_blocks, silent_in_blocks = gone_on(waveform, sizes)
-    assert (in_blocks == made).all()
-    assert (silent_in_blocks == silent).all()
-    assert (silent & (waveform != 0)).any(axis=1).all()
 
 
 def broken_off(value: float, rate: int) -> np.ndarray:
