@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = tuple(path for path in sorted((ROOT / "docs" / "tutorials").glob("*.md")) if path.stem != "index")
 """Notebooks, whose cells run by themselves: test_tutorials.py."""
 PAGES = (
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md", "benchmarks/LOOKS.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *TUTORIALS,
     *sorted(path for package in ("tsdiff", "speech") for path in (ROOT / package).rglob("*.md")),

@@ -49,6 +49,7 @@ def test_it_is_small_and_has_a_card(name: str) -> None:
     more = {EXPORTED} if name == "causal" else set()
     assert {path.name for path in (BUNDLED / name).iterdir()} == {
         "README.md",
+        "HISTORY.md",
         "config.json",
         "model.safetensors",
         *more,

@@ -162,7 +162,8 @@ def test_saved_and_loaded_it_is_the_same(network: UpperBandNetwork, tmp_path: Pa
 
 def test_the_bundled_one_is_small_and_has_a_card() -> None:
     folder = BUNDLED / "upper_band"
-    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"README.md", "HISTORY.md", "config.json", "model.safetensors"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
     card = (folder / "README.md").read_text(encoding="utf-8")
     for part in ("Licence", "train_upper_band.py", "kathleen", "Measured", "Limits"):
