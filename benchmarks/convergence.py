@@ -24,7 +24,7 @@ from shared.files.io import write_text
 from shared.random import make_generator
 from shared.samplers import Method, Schedule, sample
 from shared.sde import OUVESDE, SDE
-from tests.conftest import ANCHORED, SDES
+from tests.processes import ANCHORED, SDES
 from tests.shared.gaussian import GaussianData
 
 F64 = torch.float64

@@ -1,4 +1,7 @@
-"""Options and fixtures that every test of the repository shares."""
+"""Options and fixtures that every test of the repository shares.
+
+PyTorch is imported where it is used: the process that only hands out tests to workers needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,76 +9,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-
-from shared.sde import (
-    BBEDSDE,
-    FOUVESDE,
-    OUVESDE,
-    OUVPSDE,
-    SBVESDE,
-    SDE,
-    VESDE,
-    VPSDE,
-    DiscreteVPSDE,
-    FlowSDE,
-    ResfusionSDE,
-    SubVPSDE,
-    VPBridgeSDE,
-    cosine_betas,
-    linear_betas,
-)
-from tests.recipes.harness import server
 
 ROOT = Path(__file__).resolve().parents[1]
-
-SDES: dict[str, SDE] = {
-    "vp": VPSDE(),
-    "sub_vp": SubVPSDE(),
-    "ve": VESDE(),
-    "flow": FlowSDE(),
-    "discrete_linear": DiscreteVPSDE(linear_betas(100, 1e-4, 0.1)),
-    "discrete_cosine": DiscreteVPSDE(cosine_betas(100)),
-    "ouve": OUVESDE(),
-    "fouve": FOUVESDE(),
-    "ouvp": OUVPSDE(),
-    "bbed": BBEDSDE(),
-    "sbve": SBVESDE(),
-    "brownian_bridge": SBVESDE(k=1.0),
-    "resfusion": ResfusionSDE(),
-    "vp_bridge": VPBridgeSDE(),
-}
-"""One of each process, the discrete one with its two tables."""
-
-ANCHORED = ("ouve", "fouve", "ouvp", "bbed", "sbve", "brownian_bridge", "resfusion", "vp_bridge")
-"""Names in `SDES` of the processes that lead to an anchor."""
-
-BRIDGES = ("sbve", "brownian_bridge", "vp_bridge")
-"""Names of those that end in the anchor itself."""
-
-
-DISTINCT = ("vp", "ve", "discrete_linear", "ouve", "sbve", "flow")
-"""Names in `SDES` of the processes that together take every way through what knows a process by its coefficients alone:
-with an anchor or none, constant α, a start at α = 0 or α = σ = 0, an end at clean data or before it, and the exact
-forward step or Euler's."""
-
-
-def all_sdes(
-    *, skip: tuple[str, ...] = (), others_slow: bool = False, slow: tuple[str, ...] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Run a test once for every process of `SDES`, as its arguments `name` and `sde`; those that are not `DISTINCT`
-    among the slow tests if so told, and those named."""
-    late = {*slow, *(name for name in SDES if others_slow and name not in DISTINCT)}
-    cases = [
-        pytest.param(name, sde, id=name, marks=pytest.mark.slow if name in late else ())
-        for name, sde in SDES.items()
-        if name not in skip
-    ]
-    return pytest.mark.parametrize(("name", "sde"), cases)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,17 +31,24 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
     if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
         torch.set_num_threads(1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    from tests.recipes.harness import server
+
     # The modules and tests are there until the end: nothing for collections to look through, here or in forks, which
     # would copy them for that.
     gc.freeze()
     server()  # before any test has changed what runs of recipes are forks of
+    gc.set_threshold(5_000, 10, 10)  # what each few hundred objects leave is hardly worth looking through
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    import torch
+
     missing = config.getoption("--gpu-device").startswith("cuda") and not torch.cuda.is_available()
     for item in items:
         if item.get_closest_marker("gpu"):  # keywords hold names of folders too
@@ -132,6 +78,8 @@ def hangups_are_heard() -> Iterator[None]:
 @pytest.fixture
 def double_by_default() -> Iterator[None]:
     """torch's default is double precision for as long as a test lasts."""
+    import torch
+
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield

@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -29,6 +30,10 @@ MAKERS = ("tests/golden/make_", "tests/mutants/", "recipes/synthetic_voices.py")
 def names(requirements: list[str]) -> set[str]:
     """Normalised names of requirements."""
     return {re.split(r"[\s\[<>=!~;]", text)[0].lower().replace("_", "-") for text in requirements}
+
+
+installed = cache(packages_distributions)
+"""The distributions that each module comes from; all of their lists of files are read for it."""
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -60,7 +65,7 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     for text in within:  # which grows by what its own name brings in
         if text.startswith(f"{PROJECT['name']}["):
             within += [name for each in text[:-1].split("[")[1].split(",") for name in EXTRAS[each]]
-    declared, distributions = names([*PROJECT["dependencies"], *COMES_WITH, *within]), packages_distributions()
+    declared, distributions = names([*PROJECT["dependencies"], *COMES_WITH, *within]), installed()
     missing = {
         f"{place}: {module}"
         for path in (ROOT / folder).rglob("*.py")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from shared.errors import ConfigError, DataError
-from tests.tsdiff.conftest import HORIZON, sines, tiny_estimator
+from tests.tsdiff.conftest import HORIZON, sines, trained_on_sines
 from tsdiff import TSDiffPredictor
 from tsdiff.commands import refine
 from tsdiff.commands.job import Job
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def trained() -> TSDiffPredictor:
-    return tiny_estimator(steps=250).train(sines(), progress=False)
+    return trained_on_sines()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from shared.elbo import elbo
 from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.sde import SBVESDE, SDE, VPSDE
-from tests.conftest import ANCHORED, BRIDGES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 DIMS = 6

@@ -16,7 +16,7 @@ from shared.errors import ConfigError, SamplingError
 from shared.likelihood import estimate_log_likelihood, log_likelihood
 from shared.random import make_generator
 from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE
-from tests.conftest import ANCHORED, BRIDGES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 DIMS = 3

@@ -16,7 +16,7 @@ from shared.objectives import DiffusionLoss, TimeDistribution, TimeSampler, Weig
 from shared.predictions import Denoiser, NetworkOutput
 from shared.random import make_generator, randn
 from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE, FlowSDE, ResfusionSDE
-from tests.conftest import ANCHORED, BRIDGES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, all_sdes
 
 OUTPUTS = get_args(NetworkOutput)
 WEIGHTINGS = get_args(Weighting)

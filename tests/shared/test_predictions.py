@@ -16,7 +16,7 @@ from shared.errors import ConfigError
 from shared.predictions import Denoiser, EDMScales, NetworkOutput, PathPoint, Prediction
 from shared.random import make_generator, randn
 from shared.sde import SBVESDE, SDE, VPSDE, FlowSDE, ResfusionSDE
-from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.processes import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 KINDS = get_args(Prediction)

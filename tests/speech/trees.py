@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,11 @@ RATE = 16000
 
 def speech_like(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
     """Harmonics of a gliding pitch in syllables with pauses, float32 (samples,), peak 0.5."""
+    return _speech_like(seconds, seed, rate).copy()
+
+
+@cache
+def _speech_like(seconds: float, seed: int, rate: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     pitch = 120 + 60 * rng.random() + 20 * np.sin(2 * np.pi * 0.7 * time + rng.random())

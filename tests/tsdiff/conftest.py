@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,15 @@ def windows_of(
     return Windows.of(places, config, statistics)
 
 
+@cache
+def trained_on_sines() -> TSDiffPredictor:
+    """Trained on `sines()`, once in a process."""
+    return tiny_estimator(steps=250).train(sines(), progress=False)
+
+
 @pytest.fixture(scope="session")
 def trained() -> TSDiffPredictor:
-    """Trained on `sines()`."""
-    return tiny_estimator(steps=250).train(sines(), progress=False)
+    return trained_on_sines()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from shared.predictions import Denoiser
 from shared.random import make_generator
 from shared.sde import SDE, VPSDE, FlowSDE, ResfusionSDE
 from shared.sde.base import expand
-from tests.conftest import SDES, all_sdes
+from tests.processes import SDES, all_sdes
 from tests.shared.flow_maps.gaussian_map import F64, MEAN, VARIANCE, exact_map, jumps
 
 TIGHT: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-8}

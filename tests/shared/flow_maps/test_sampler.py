@@ -15,7 +15,7 @@ from shared.samplers import FlowMap, Run, sample
 from shared.samplers.schedules import inside_start
 from shared.sde import SBVESDE, SDE, VPSDE, FlowSDE
 from shared.sde.base import anchored
-from tests.conftest import ANCHORED, BRIDGES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, all_sdes
 from tests.shared.flow_maps.gaussian_map import F64, MEAN, VARIANCE, GaussianMap, exact_map
 from tests.shared.gaussian import GaussianData
 

@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, VPSDE, DiscreteVPSDE, linear_betas
-from tests.conftest import ANCHORED, all_sdes
+from tests.processes import ANCHORED, all_sdes
 from tests.shared.samplers.test_published_steps import start_state
 from tests.shared.samplers.test_samplers import bent, gaussian, spread_out
 

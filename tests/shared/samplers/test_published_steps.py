@@ -13,7 +13,7 @@ from torch import Tensor
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, Method, sample, time_grid
 from shared.sde import OUVESDE, SBVESDE, SDE, VESDE, DiscreteVPSDE, linear_betas
-from tests.conftest import ANCHORED, BRIDGES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, all_sdes
 from tests.shared.samplers.test_samplers import F64, bent
 
 # Identities with the published samplers, written here from their papers. -----------------------------------------

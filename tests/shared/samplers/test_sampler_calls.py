@@ -14,7 +14,7 @@ from shared.guidance import DenoiserFunction, Guidance
 from shared.random import make_generator
 from shared.samplers import Exponential, Method, Sampler, StepInfo, sample, time_grid
 from shared.sde import SDE, VPSDE, DiscreteVPSDE
-from tests.conftest import ANCHORED, all_sdes
+from tests.processes import ANCHORED, all_sdes
 from tests.shared.samplers.test_published_steps import TABLE
 from tests.shared.samplers.test_samplers import F64, METHODS, VARIANTS, bent
 

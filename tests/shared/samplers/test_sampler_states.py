@@ -12,7 +12,7 @@ from shared.errors import ConfigError
 from shared.random import make_generator
 from shared.samplers import Method, sample
 from shared.sde import BBEDSDE, OUVESDE, SBVESDE, SDE, VPSDE, DiscreteVPSDE
-from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.processes import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 from tests.shared.samplers.test_published_steps import TABLE
 from tests.shared.samplers.test_samplers import (

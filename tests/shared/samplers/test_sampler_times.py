@@ -18,7 +18,7 @@ from shared.predictions import Denoiser, NetworkOutput, PathPoint
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, Run, Schedule, sample, time_grid
 from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE
-from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.processes import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 from tests.shared.samplers.test_published_steps import start_state
 from tests.shared.samplers.test_sampler_calls import Counter

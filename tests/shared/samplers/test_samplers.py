@@ -14,7 +14,7 @@ from shared.errors import ConfigError, SamplingError
 from shared.random import make_generator, randn
 from shared.samplers import Exponential, Method, sample, time_grid
 from shared.sde import SBVESDE, SDE, VESDE, VPSDE
-from tests.conftest import ANCHORED, BRIDGES, DISTINCT, SDES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, DISTINCT, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 F64 = torch.float64

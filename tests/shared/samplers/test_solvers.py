@@ -16,7 +16,7 @@ from shared.samplers import Exponential, sample, time_grid
 from shared.samplers.brownian import BrownianNoise
 from shared.sde import OUVESDE, SBVESDE, SDE, VPSDE, FlowSDE, ResfusionSDE, VPBridgeSDE
 from shared.shift import KnownShift, data_from_resnoise, dbim_shift, resfusion_shift
-from tests.conftest import ANCHORED, SDES, all_sdes
+from tests.processes import ANCHORED, SDES, all_sdes
 from tests.shared.gaussian import GaussianData
 
 F64 = torch.float64

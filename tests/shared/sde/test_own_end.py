@@ -16,7 +16,7 @@ from shared.predictions import Denoiser, NetworkOutput
 from shared.random import make_generator
 from shared.samplers import sample
 from shared.sde import SDE
-from tests.conftest import SDES
+from tests.processes import SDES
 from tests.shared.gaussian import GaussianData
 
 F64 = torch.float64

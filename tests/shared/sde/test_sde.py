@@ -28,7 +28,7 @@ from shared.sde import (
     FlowSDE,
     SubVPSDE,
 )
-from tests.conftest import ANCHORED, BRIDGES, SDES, all_sdes
+from tests.processes import ANCHORED, BRIDGES, SDES, all_sdes
 
 TIMES = torch.tensor([0.011, 0.053, 0.173, 0.37, 0.555, 0.72, 0.893, 0.985], dtype=torch.float64)
 

@@ -28,7 +28,7 @@ from shared.sde import (
     cosine_betas,
     linear_betas,
 )
-from tests.conftest import all_sdes
+from tests.processes import all_sdes
 
 
 def sde_from(value: object, custom: Sequence[type] = ()) -> SDE:

@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.isolated import as_program
 
 _SERVER = get_context("forkserver")
-_SERVER.set_forkserver_preload(["speech.commands.stream"])  # which pays for the imports once
+# It pays for the imports once, and for the one that runs would else come to: other rates than the model's need it.
+_SERVER.set_forkserver_preload(["speech.commands.stream", "scipy.signal"])
 
 
 def _child(arguments: list[str], folder: str) -> None:
