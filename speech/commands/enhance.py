@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import typer
 
 from shared.console.command import claim_output, fail, given, note, prepare, show, stopped_in_order
 from shared.devices import compute_device
-from shared.errors import ConfigError, DataError, DiffusionError
+from shared.errors import ConfigError, DataError, DiffusionError, first_few
 from speech.audio.arrays import told_replaced
+from speech.audio.changes import is_newer
 from speech.audio.coding import RawFormat, target_coding, written_name
 from speech.audio.files import audio_info
 from speech.audio.loudness import LoudnessGoal, checked_goal
@@ -73,6 +74,12 @@ class _Job:
         plan.failed = {name: self.told(why) for name, why in plan.failed.items()}
         return plan
 
+    def ends(self, name: str) -> tuple[Path, Path]:
+        """A recording, by the name that reports have of it, and where its result lies."""
+        if not self.source.is_dir():
+            return self.source, self.target
+        return self.source / name, self.target / written_name(Path(name))
+
     def told(self, text: str) -> str:
         """A message, with what the user calls the source in place of where it lies."""
         return text if self.name is None else text.replace(str(self.source), self.name)
@@ -93,6 +100,7 @@ def _run(options: Enhance, job: _Job) -> None:
     if options.dry_run:
         plan = job.plan()
         rehearse(enhancer, plan)
+        _tell_newer(plan.skipped, job)
         _tell_failures(plan.failed)
         if plan.failed:
             raise typer.Exit(1)
@@ -111,13 +119,13 @@ def _run(options: Enhance, job: _Job) -> None:
         )
     else:
         report = _one(enhancer, job)
-    if options.picture:
-        _draw(report, job)
     _tell(report, job, enhancer)
     if job.output is not None:
         write_tables(job.output, report, enhancer, model, None if job.piped else job.target)
+    undrawn = _draw(report, job) if options.picture else 0
+    if job.output is not None:
         (note if job.piped else show)(f"results in {job.output}")
-    if report.failed:
+    if report.failed or undrawn:
         raise typer.Exit(1)
 
 
@@ -282,16 +290,23 @@ def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
     return report
 
 
-def _draw(report: FolderReport, job: _Job) -> None:
+def _draw(report: FolderReport, job: _Job) -> int:
+    """Draw what was enhanced; how many pictures could not be, as where the disk is full, which is told."""
     from speech.audio.plots import picture_files
 
+    failed = dict[str, str]()
     for file in report.files:
         noisy = job.source / file.name if job.source.is_dir() else job.source
         place = file.target if job.output is None else job.output / "pictures" / file.name
-        written, tracks = _written(file, noisy, job.raw), (job.track, file.track)
-        picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw, written, tracks)
+        try:
+            written, tracks = _written(file, noisy, job.raw), (job.track, file.track)
+            picture_files(_picture_beside(place), noisy, file.target, file.name, job.raw, written, tracks)
+        except (DiffusionError, OSError) as error:
+            failed[file.name] = f"enhanced, and no picture drawn: {job.told(str(error))}"
     if report.skipped:
         note(f"--picture: of what is skipped no picture is drawn ({len(report.skipped)})")
+    _tell_failures(failed)
+    return len(failed)
 
 
 def _written(file: FileResult, noisy: Path, raw: RawFormat | None) -> RawFormat | None:
@@ -327,6 +342,7 @@ def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
         note(f"… and {len(noted) - _SHOWN} more notes")
     if report.skipped:
         note(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)")
+        _tell_newer(report.skipped, job)
     if report.files:
         where = "standard output" if job.piped else str(job.target)
         rtf = report.real_time_factor
@@ -337,6 +353,14 @@ def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
         )
     if len(report.files) == 1 and not job.source.is_dir():
         tell(_taken(report.files[0], enhancer))
+
+
+def _tell_newer(skipped: Sequence[str], job: _Job) -> None:
+    """Which of the files that are skipped changed since: recorded anew, or while they were enhanced."""
+    newer = [name for name in skipped if is_newer(*job.ends(name))]
+    if newer:
+        said = "1 recording that is skipped" if len(newer) == 1 else f"{len(newer)} recordings that are skipped"
+        note(f"{said} changed after the result was made ({first_few(newer, 3)}): --overwrite makes it anew")
 
 
 def _tell_failures(failed: dict[str, str]) -> None:

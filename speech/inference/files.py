@@ -14,6 +14,7 @@ import soundfile
 from shared.console.progress import bar
 from shared.files.io import temporary_path
 from speech.audio.arrays import finite, told_offset
+from speech.audio.changes import refuse_other, watched
 from speech.audio.coding import (
     CONTAINERS,
     AudioInfo,
@@ -84,6 +85,22 @@ def enhance_file(
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
     refuse_same(source, target)
+    with watched(source) as before:
+        result = _enhanced(engine, source, target, name, raw, progress, loudness, track)
+    return replace(result, notes=(*result.notes, *before.notes(result.seconds)))
+
+
+def _enhanced(
+    engine: Engine,
+    source: Path,
+    target: Path,
+    name: str | None,
+    raw: RawFormat | None,
+    progress: bool | Advance,
+    loudness: LoudnessGoal | None,
+    track: int | None,
+) -> FileResult:
+    """Enhance a file that stays as it is."""
     found = audio_info(source, raw, track)
     wanted, coding = engine.rate_of(found.sample_rate), target_coding(target, found)[1]
     is_resampled = target.suffix.lower() not in CONTAINERS  # which FFmpeg brings to the rate that they take
@@ -96,7 +113,8 @@ def enhance_file(
     def recorded() -> Iterator[np.ndarray]:
         tally.replaced = 0
         with open_audio(source, raw, track) as reader:
-            for block in reader.blocks():
+            refuse_other(source, found, reader.info)
+            for block in of_length(reader.blocks(), found.channels, found.samples):  # it may grow meanwhile
                 good, replaced = finite(block)
                 tally.replaced += replaced
                 yield good

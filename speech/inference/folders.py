@@ -18,6 +18,7 @@ from shared.console.progress import bar
 from shared.errors import reason
 from shared.files.io import remove_unfinished
 from speech.audio.arrays import finite
+from speech.audio.changes import Watched, watched
 from speech.audio.coding import RawFormat, notes_on
 from speech.audio.errors import UnwritableError
 from speech.audio.files import Audio, read_audio
@@ -152,10 +153,11 @@ class _Job:
         for file in batch:
             with self._failures_of(file):
                 self._refuse_full(file)
-                audio = read_audio(file.source, self._raw, self._track)
+                with watched(file.source) as before:
+                    audio = read_audio(file.source, self._raw, self._track)
                 waveform, replaced = finite(audio.waveform)
                 audio = self._at_rate(replace(audio, waveform=waveform))
-                read.append(_Read(file, audio, replaced))
+                read.append(_Read(file, audio, replaced, before))
         tallies = [Tally(replaced=item.replaced) for item in read]
         try:
             results = self._engine.short(
@@ -186,6 +188,7 @@ class _Job:
         with create_audio(target, info, item.file.source) as writer:
             writer.write(waveform)
         notes = notes_on(item.file.info.at(info.sample_rate), writer.dropped, target)
+        notes += item.before.notes(info.seconds)
         result = file_result(item.file.name, target, info, tally, levels.removed(), done, notes)
         return replace(result, track=writer.track)
 
@@ -243,6 +246,7 @@ class _Read:
     file: Planned
     audio: Audio
     replaced: int
+    before: Watched
 
 
 def _share(engine: Engine, workers: int | None, batches: int) -> tuple[int, int]:

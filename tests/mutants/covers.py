@@ -161,6 +161,7 @@ TESTS = {
     "speech/audio/media.py": ("speech/audio/test_media.py",),
     "speech/audio/muxing.py": ("speech/audio/test_media.py", "speech/audio/test_tracks.py"),
     "speech/audio/tracks.py": ("speech/audio/test_tracks.py",),
+    "speech/audio/changes.py": ("speech/inference/test_changing_files.py",),
     "speech/audio/edit_lists.py": ("speech/audio/test_edit_lists.py",),
     "speech/audio/loudness.py": ("speech/audio/test_loudness.py",),
     "speech/audio/levelled.py": ("speech/audio/test_limiter.py", "speech/audio/test_loudness.py"),

@@ -319,3 +319,28 @@ def test_a_request_to_end_leaves_nothing_unfinished(tmp_path: Path, folder: bool
     assert running.exitcode == 128 + number, told
     assert list((tmp_path / "out").iterdir()) == []
     assert "Traceback" not in told
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_report(recipes, tmp_path):
+    for name in "ab":
+        write_audio(tmp_path / f"in/{name}.wav", Audio(noise(1, 3000), 16000))
+    (tmp_path / "report/pictures/a.wav.png").mkdir(parents=True)  # no file may take its place
+    done = enhance(recipes, tmp_path / "in", tmp_path / "out/", "--output", tmp_path / "report", "--picture")
+    assert done.code == 1
+    assert "failed: a.wav: enhanced, and no picture drawn: " in done.said
+    assert "2 enhanced" in done.said
+    assert len(json.loads((tmp_path / "report/metrics.json").read_text())["per_file"]) == 2
+    assert (tmp_path / "report/pictures/b.wav.png").is_file()
+
+
+def test_recordings_newer_than_results_that_are_kept_are_told(recipes, tmp_path):
+    for name in "ab":
+        write_audio(tmp_path / f"in/{name}.wav", Audio(noise(1, 3000), 16000))
+    for _ in range(2):
+        assert "changed after" not in enhance(recipes, tmp_path / "in", tmp_path / "out/").said
+    later = (tmp_path / "out/b.wav").stat().st_mtime + 60
+    os.utime(tmp_path / "in/b.wav", (later, later))
+    said = "1 recording that is skipped changed after the result was made (b.wav): --overwrite makes it anew"
+    for more in ([], ["--dry-run"]):
+        assert said in enhance(recipes, tmp_path / "in", tmp_path / "out/", *more).said
+    assert said in enhance(recipes, tmp_path / "in/b.wav", tmp_path / "out/b.wav", "--skip").said
