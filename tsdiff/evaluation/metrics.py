@@ -20,6 +20,7 @@ from gluonts.ev.metrics import (
     MeanWeightedSumQuantileLoss,
     MetricCollection,
 )
+from gluonts.ev.ts_stats import seasonal_error
 from gluonts.model.forecast import Forecast
 
 from shared.checks import Count, Level, checked
@@ -176,9 +177,7 @@ class _Batch(dict[str, Any]):
         past = np.ma.masked_invalid(np.asarray(self._past["target"], dtype=np.float64))
         if len(past) < 2:
             return False
-        lag = season if season < len(past) else 1
-        # As GluonTS's `seasonal_error`, which takes the values one by one: half the time of scores of long histories.
-        error = np.ma.filled(np.abs(past[lag:] - past[:-lag]).mean(keepdims=True), np.nan)
+        error = np.ma.filled(seasonal_error(past, season if season < len(past) else 1), np.nan)
         self["seasonal_error"] = error[None]
         return bool(np.isfinite(error).all() and (error > _ROUNDED * np.abs(past).max()).all())
 
