@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,8 @@ import torch
 
 from speech.model.config import Companion
 from speech.model.model import SpeechModel
+from tests.conftest import ROOT
 from tests.hub import hub_of
-from tests.recipes.harness import Recipes
 from tests.speech.models import tiny_model
 from tsdiff import TSDiff, TSDiffPredictor
 from tsdiff.ensemble import EnsemblePredictor
@@ -63,22 +66,14 @@ def forecaster(seed: int) -> TSDiffPredictor:
     return TSDiffPredictor(model, Sampling(steps=2 + seed, nonnegative=True)).with_horizon(3)
 
 
-AFRESH = """
-import os, sys
-os.environ.update({told!r})
-for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
-    del sys.modules[name]  # it reads its environment once, when it is imported
-"""
-
-
 def fetched(script: str, root: Path, cache: Path) -> Any:
     """What a script prints as JSON, in a process of its own beside a hub with what lies below `root`."""
     with hub_of(root) as address:
         told = {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
-        (root.parent / "fetch.py").write_text(AFRESH.format(told=told) + script, encoding="utf-8")
-        ran = Recipes(root.parent).run(str(root.parent / "fetch"))
-    assert ran.code == 0, ran.err
-    return json.loads(ran.out)
+        command = [sys.executable, "-c", script]
+        run = subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
 
 
 def test_what_belongs_to_a_model_comes_from_the_hub_with_it(tmp_path: Path) -> None:
