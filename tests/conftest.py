@@ -43,7 +43,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # would copy them for that.
     gc.freeze()
     server()  # before any test has changed what runs of recipes are forks of
-    gc.set_threshold(5_000, 10, 10)  # what each few hundred objects leave is hardly worth looking through
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

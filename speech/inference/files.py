@@ -85,22 +85,6 @@ def enhance_file(
 ) -> FileResult:
     """Enhance a file; see `speech.enhancer.Enhancer.enhance_file`."""
     refuse_same(source, target)
-    with watched(source) as before:
-        result = _enhanced(engine, source, target, name, raw, progress, loudness, track)
-    return replace(result, notes=(*result.notes, *before.notes(result.seconds)))
-
-
-def _enhanced(
-    engine: Engine,
-    source: Path,
-    target: Path,
-    name: str | None,
-    raw: RawFormat | None,
-    progress: bool | Advance,
-    loudness: LoudnessGoal | None,
-    track: int | None,
-) -> FileResult:
-    """Enhance a file that stays as it is."""
     found = audio_info(source, raw, track)
     wanted, coding = engine.rate_of(found.sample_rate), target_coding(target, found)[1]
     is_resampled = target.suffix.lower() not in CONTAINERS  # which FFmpeg brings to the rate that they take
@@ -127,6 +111,7 @@ def _enhanced(
 
     total = info.seconds * info.channels
     with (
+        watched(source) as before,
         contextlib.ExitStack() as stack,
         create_audio(target, info, source) as writer,
         bar(total, source.name, "s", show=progress is True, leave=False) as shown,
@@ -141,7 +126,7 @@ def _enhanced(
             tally.limited += clipped(block, target, info)
             writer.write(block)
     dropped = (*told_rate(coding, wanted), *writer.dropped) if is_resampled else writer.dropped
-    notes = notes_on(info, dropped, target)
+    notes = (*notes_on(info, dropped, target), *before.notes(info.seconds))
     return replace(file_result(name, target, info, tally, levels.removed(), done, notes), track=writer.track)
 
 
