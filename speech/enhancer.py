@@ -275,8 +275,9 @@ class Enhancer:
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
-            loudness: LUFS that the result gets, as far as limiting peaks by 8 dB leads, to a true peak of −1 dB of full
-                scale; "keep": those of the source; None: what enhancing leaves (`speech.audio.levelled`).
+            loudness: LUFS that the result gets, as far as limiting peaks by 8 dB leads, few clicks and knocks by more,
+                to a true peak of −1 dB of full scale; "keep": those of the source; None: what enhancing leaves
+                (`speech.audio.levelled`).
             track: which sound track of a video to enhance, from 1; the others stay. None: the first, and it is said.
 
         Raises:
