@@ -184,7 +184,7 @@ class _Job:
             noisy = measured(lambda: [item.audio.waveform], info) if self._loudness == "keep" else None
             found = levelled(self._loudness, lambda: [enhanced], info, measured(lambda: [enhanced], info), noisy)
             waveform, done = np.concatenate(list(found.blocks()), axis=1), found.done
-        tally.limited += clipped(waveform, target, info)
+        tally.cut += clipped(waveform, target, info)
         with create_audio(target, info, item.file.source) as writer:
             writer.write(waveform)
         notes = notes_on(item.file.info.at(info.sample_rate), writer.dropped, target)
