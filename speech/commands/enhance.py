@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from shared.console.command import claim_output, fail, given, note, prepare, show, stopped_in_order
+from shared.console.progress import track
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError, first_few
 from speech.audio.arrays import told_replaced
@@ -25,6 +26,7 @@ from speech.audio.search import find_audio
 from speech.commands.options import Enhance
 from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.rehearsal import rehearse
+from speech.commands.replacing import ask_to_replace
 from speech.commands.tables import write_tables
 from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
@@ -94,6 +96,8 @@ def main(options: Enhance) -> None:
 
 def _run(options: Enhance, job: _Job) -> None:
     model = options.model or "default"
+    if options.overwrite is None and not (options.dry_run or job.piped or job.source.is_dir()):
+        ask_to_replace(job.source, job.target, job.raw, job.track)
     enhancer = _enhancer(options, model)
     if job.source.is_dir():
         _tell_results(job)
@@ -295,7 +299,7 @@ def _draw(report: FolderReport, job: _Job) -> int:
     from speech.audio.plots import picture_files
 
     failed = dict[str, str]()
-    for file in report.files:
+    for file in track(report.files, "pictures", "files", total=len(report.files), show=len(report.files) > 1):
         noisy = job.source / file.name if job.source.is_dir() else job.source
         place = file.target if job.output is None else job.output / "pictures" / file.name
         try:
