@@ -310,6 +310,7 @@ class Enhancer:
         progress: bool = True,
         loudness: LoudnessGoal | None = None,
         track: int | None = None,
+        report: FolderReport | None = None,
     ) -> FolderReport:
         """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
 
@@ -328,6 +329,7 @@ class Enhancer:
             raw: what .raw files hold.
             progress: show a progress bar.
             loudness, track: see `enhance_file`.
+            report: an empty one that is filled and returned: of a run that is stopped (Ctrl-C) it tells what was done.
 
         Returns:
             What became of each file. A file that fails does not keep the others from being enhanced.
@@ -338,7 +340,7 @@ class Enhancer:
         """
         refuse_unnamed(dst)
         goal, track = checked_goal(loudness), checked(Count | None, track=track)
-        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress, goal, track)
+        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress, goal, track, report)
         self.nfe = report.nfe
         return report
 
