@@ -17,7 +17,7 @@ from shared.console.command import claim_output, given, note, prepare, show, sto
 from shared.console.progress import track
 from shared.devices import compute_device
 from shared.errors import ConfigError, DataError, DiffusionError
-from speech.audio.coding import RawFormat, target_coding, written_name
+from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, RawFormat, target_coding, written_name
 from speech.audio.files import audio_info
 from speech.audio.loudness import checked_goal
 from speech.audio.search import find_audio
@@ -189,9 +189,20 @@ def _job(options: Enhance) -> Iterator[Job]:
             raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
         elif source.is_file():
             target = target_of(called, options.target or target)
+        _tell_kind(source, target)
         overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
         existing: Existing = "overwrite" if overwrite else "skip"
         yield Job(source, target, name, output, piped, raw, loudness, options.track, existing)
+
+
+def _tell_kind(source: Path, target: Path) -> None:
+    """What a target becomes that is named as a folder and is a file, or the other way round."""
+    if target.exists():
+        return
+    if source.is_file() and not target.suffix:
+        note(f"{target} becomes a file, as its name has no suffix; {target}/ is a folder")
+    elif source.is_dir() and target.suffix.lower() in {*AUDIO_SUFFIXES, *FOREIGN_SUFFIXES}:
+        note(f"{target} becomes a folder, as {source} is one")
 
 
 def _raw(options: Enhance) -> RawFormat | None:
