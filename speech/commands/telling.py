@@ -20,7 +20,7 @@ _SHOWN = 20
 def tell_report(report: FolderReport, job: Job, enhancer: Enhancer) -> None:
     """What came of it, on the console; on standard error alone where standard output takes the sound."""
     tell: Callable[[str], None] = note if job.piped else show
-    tell_failures(report.failed)
+    tell_failures(report.failed, job)
     for file in report.files:
         if file.replaced:
             said = told_replaced(file.replaced)
@@ -31,7 +31,7 @@ def tell_report(report: FolderReport, job: Job, enhancer: Enhancer) -> None:
     for name, text in noted[:_SHOWN]:
         note(f"{name}: {text}")
     if len(noted) > _SHOWN:
-        note(f"… and {len(noted) - _SHOWN} more notes")
+        note(f"… and {len(noted) - _SHOWN} more notes{_where_all_are(job)}")
     if report.skipped:
         note(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)")
         tell_newer(report.skipped, job)
@@ -55,12 +55,16 @@ def tell_newer(skipped: Sequence[str], job: Job) -> None:
         note(f"{said} changed after the result was made ({first_few(newer, 3)}): --overwrite makes it anew")
 
 
-def tell_failures(failed: dict[str, str]) -> None:
-    """Which files failed, and why; the first of many."""
+def tell_failures(failed: dict[str, str], job: Job | None = None) -> None:
+    """Which files failed, and why; the first of many, and where the others are told of a job that was done."""
     for name, why in list(failed.items())[:_SHOWN]:
         fail(f"failed: {name}: {why}")
     if len(failed) > _SHOWN:
-        fail(f"… and {len(failed) - _SHOWN} more")
+        fail(f"… and {len(failed) - _SHOWN} more{'' if job is None else _where_all_are(job)}")
+
+
+def _where_all_are(job: Job) -> str:
+    return f": all are in {job.output / 'metrics.md'}" if job.output is not None else ": --output FOLDER lists all"
 
 
 def _taken(file: FileResult, enhancer: Enhancer) -> str:

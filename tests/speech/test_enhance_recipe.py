@@ -101,6 +101,16 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
     assert "no picture is drawn (3)" in again.said
 
 
+def test_what_is_too_much_to_be_told_is_said_to_be_in_the_tables(recipes, tmp_path):
+    write_audio(tmp_path / "in/good.wav", Audio(noise(1, 3000), 16000))
+    for i in range(23):
+        (tmp_path / f"in/{i:02}.wav").write_text("no audio")
+    assert "… and 3 more: --output FOLDER lists all" in enhance(recipes, tmp_path / "in", tmp_path / "out").said
+    done = enhance(recipes, tmp_path / "in", tmp_path / "out", "--output", tmp_path / "report")
+    assert f"… and 3 more: all are in {tmp_path}/report/metrics.md" in done.said
+    assert (tmp_path / "report/metrics.md").read_text().count("failed: ") == 23
+
+
 def test_tables_of_a_second_run_belong_together(recipes, tmp_path):
     report = tmp_path / "report"
     for name in ("a.wav", "c.wav"):
