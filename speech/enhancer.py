@@ -275,8 +275,9 @@ class Enhancer:
             name: what the noise depends on beside the seed; None: the name of `src`, without its folder.
             raw: what a .raw file holds.
             progress: show a progress bar, or call this with every bit of progress, in seconds of a channel.
-            loudness: LUFS that the result gets, as far as limiting peaks by 8 dB leads, to a true peak of −1 dB of full
-                scale; "keep": those of the source; None: what enhancing leaves (`speech.audio.levelled`).
+            loudness: LUFS that the result gets, as far as limiting peaks by 8 dB leads, few clicks and knocks by more,
+                to a true peak of −1 dB of full scale; "keep": those of the source; None: what enhancing leaves
+                (`speech.audio.levelled`).
             track: which sound track of a video to enhance, from 1; the others stay. None: the first, and it is said.
 
         Raises:
@@ -309,6 +310,7 @@ class Enhancer:
         progress: bool = True,
         loudness: LoudnessGoal | None = None,
         track: int | None = None,
+        report: FolderReport | None = None,
     ) -> FolderReport:
         """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
 
@@ -327,6 +329,7 @@ class Enhancer:
             raw: what .raw files hold.
             progress: show a progress bar.
             loudness, track: see `enhance_file`.
+            report: an empty one that is filled and returned: of a run that is stopped (Ctrl-C) it tells what was done.
 
         Returns:
             What became of each file. A file that fails does not keep the others from being enhanced.
@@ -337,7 +340,7 @@ class Enhancer:
         """
         refuse_unnamed(dst)
         goal, track = checked_goal(loudness), checked(Count | None, track=track)
-        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress, goal, track)
+        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress, goal, track, report)
         self.nfe = report.nfe
         return report
 

@@ -141,6 +141,16 @@ class AudioReader:
         )
 
 
+def _no_file(path: Path) -> DataError:
+    """What to say of a path at which no regular file is."""
+    if os.path.exists(path):
+        return DataError(f"{path} is {'a folder' if os.path.isdir(path) else 'no regular file'}; name an audio file")
+    if os.path.islink(path):
+        said = f"{path} links to {os.readlink(path)}, and there is no such file"
+        return DataError(f"{said}; bring it there, or remove the link")
+    return DataError(f"{path}: no such file; name an audio file")
+
+
 @contextlib.contextmanager
 def open_audio(
     path: str | os.PathLike[str], raw: RawFormat | None = None, track: int | None = None
@@ -159,9 +169,7 @@ def open_audio(
     """
     path = Path(path)
     if not os.path.isfile(path):  # False for what no file system takes as a name
-        there = os.path.exists(path)
-        what = "is a folder" if os.path.isdir(path) else "is no regular file" if there else "no such file"
-        raise DataError(f"{path}: {what}; name an audio file")
+        raise _no_file(path)
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); record or copy it again")
     try:

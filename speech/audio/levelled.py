@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from speech.audio.loudness import (
     Measured,
     levelling,
 )
+from speech.audio.peaks import standing_out
 
 MOST_LIMITED_DB = 8.0
 """By how much peaks are turned down at most: so much takes speech at -16 LUFS whose peak is 20 dB above the root of its
-mean square. Where more were needed, the gain ends."""
+mean square. Where more were needed, the gain ends. What few clicks and knocks stand out by is turned down besides, for
+one of them would else hold a whole recording down."""
 
 _NEAR, _TRIES, _LEAST_SLOPE = 0.05, 6, 0.2
 """LU to the goal at which the gain is left as it is. A limiter takes some of its loudness away, so that it is sought:
@@ -62,7 +65,7 @@ def remeasured(found: Measured, read: Read, info: AudioInfo) -> Measured:
 
 def levelled(goal: LoudnessGoal, read: Read, info: AudioInfo, found: Measured, noisy: Measured | None) -> Levelled:
     """A recording at the loudness that is wanted: by one gain, and where its true peaks would be too high, by a limiter
-    that turns them down, as far as `MOST_LIMITED_DB`.
+    that turns them down, as far as `MOST_LIMITED_DB` and what stands out of the others.
 
     Args:
         goal: LUFS, or "keep".
@@ -102,21 +105,23 @@ class _Limited:
         self._read, self._info, self._linear = read, info, linear
         self._wanted = linear.loudness + linear.missing
         self._gain = 20 * math.log10(linear.gain)
-        self._most = self._gain + MOST_LIMITED_DB
+        self._usual = self._gain + MOST_LIMITED_DB
         self._ceiling = HIGHEST
 
     def levelled(self) -> Levelled:
         """The recording at its loudness, or as near to it as limiting leads."""
         missing, is_over, slope = self._linear.missing, False, 1.0
         for _ in range(_TRIES):
-            step = min(missing / slope, self._most - self._gain)
+            step = missing / slope
+            if step > self._usual - self._gain:
+                step = min(step, self._most - self._gain)
             self._gain += step
             limiter = self._limiter()
             found = _heard(self._through(limiter), self._info)
             if found.loudness is None:  # what little was heard of it was a click
                 break
             before, missing, is_over = missing, self._wanted - found.loudness, found.peak > HIGHEST
-            if not is_over and (abs(missing) <= _NEAR or (missing > 0 and self._gain >= self._most)):
+            if not is_over and (abs(missing) <= _NEAR or (missing > 0 and self._is_at_most())):
                 break
             if abs(step) > _NEAR:
                 slope = min(max((before - missing) / step, _LEAST_SLOPE), 1.0)
@@ -124,6 +129,14 @@ class _Limited:
         if found.loudness is None or is_over:
             return _by_gain(self._read, self._linear)
         return Levelled(lambda: self._through(self._limiter()), self._done(found.loudness, limiter.reduction))
+
+    @cached_property
+    def _most(self) -> float:
+        """dB of the gain at most; one more reading, which most recordings do without."""
+        return self._usual + standing_out(self._read(), self._info.sample_rate)
+
+    def _is_at_most(self) -> bool:
+        return self._gain >= self._usual and self._gain >= self._most
 
     def _limiter(self) -> PeakLimiter:
         return PeakLimiter(self._info.sample_rate, self._info.channels, self._ceiling)
@@ -133,6 +146,8 @@ class _Limited:
 
     def _done(self, loudness: float, reduction: float) -> Levelling:
         limited = f"its peaks were limited by up to {max(reduction, 0.1):.1f} dB"
+        if self._gain > self._usual:
+            limited += " where clicks or knocks stand out"
         missing = self._wanted - loudness
         if missing <= _NEAR:
             missing, said = 0.0, f"{limited}, so that its true peak stays below {PEAK_DB:g} dB"

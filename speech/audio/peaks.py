@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 _FRAME_SECONDS = 0.032
@@ -54,6 +57,19 @@ class SteadyPeak:
         """Of all that came; 0 of silence."""
         steady = max(self._steady, _steady(np.concatenate([self._peaks, _sounding(self._begun[None])])))
         return min(self._peak, _ROOM * steady) if steady else self._peak
+
+    @property
+    def standing_out(self) -> float:
+        """dB by which clicks or thumps stand out of that level; 0 where none do."""
+        return 20 * math.log10(self._peak / self.level) if self._peak else 0.0
+
+
+def standing_out(blocks: Iterable[np.ndarray], sample_rate: int) -> float:
+    """`SteadyPeak.standing_out` of what the channels of a recording in blocks (channels, n) reach together."""
+    heard = SteadyPeak(sample_rate)
+    for block in blocks:
+        heard.push(np.abs(block).max(axis=0))
+    return heard.standing_out
 
 
 def _sounding(frames: np.ndarray) -> np.ndarray:

@@ -34,6 +34,10 @@ from speech.audio.tags import Rate, bit_rate, carry_tags, missing_names, names_b
 
 _WRITTEN_AT_ONCE = 1 << 16
 
+_HALF_A_STEP = 2**-8
+"""Of 8 bits: libsndfile cuts samples off down to whole steps, in all formats but FLAC, so that what is nearly silent
+would swing by one, beside a constant of half of one. In finer codings that is not heard."""
+
 
 class AudioWriter:
     """A file that is open for writing. Made by `create_audio`.
@@ -43,8 +47,15 @@ class AudioWriter:
         track: the number from 1 of the sound track that is written.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile | MediaFile, gain: float = 1.0, most: float = 1.0):
-        self._path, self._file, self._gain, self._most = path, file, gain, most
+    def __init__(
+        self,
+        path: Path,
+        file: soundfile.SoundFile | MediaFile,
+        gain: float = 1.0,
+        most: float = 1.0,
+        half_step: float = 0.0,
+    ):
+        self._path, self._file, self._gain, self._most, self._half_step = path, file, gain, most, half_step
         self.written, self.dropped, self.track = 0, tuple[str, ...](), 1
 
     def write(self, block: np.ndarray) -> None:
@@ -58,7 +69,8 @@ class AudioWriter:
                 block = block.clip(-self._most, self._most)
             for start in range(0, block.shape[1], _WRITTEN_AT_ONCE):  # encoders may fail on very long blocks
                 piece = np.ascontiguousarray(block[:, start : start + _WRITTEN_AT_ONCE].T)
-                self._file.write(piece if self._gain == 1 else piece * np.float32(self._gain))
+                piece = piece if self._gain == 1 else piece * np.float32(self._gain)
+                self._file.write(piece + np.float32(self._half_step) if self._half_step else piece)
             self.written += block.shape[1]
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise unwritable(self._path, "its disk is full, or the file may not grow") from error
@@ -159,7 +171,8 @@ def _created(
     for name, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):
             setattr(file, name, value)
-    writer = AudioWriter(path, file, gain, ceiling(path, subtype))
+    is_cut = subtype in ("PCM_U8", "PCM_S8") and format != "FLAC"
+    writer = AudioWriter(path, file, gain, ceiling(path, subtype), _HALF_A_STEP if is_cut else 0.0)
     try:
         yield writer
     except BaseException:

@@ -6,83 +6,35 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from shared.console.command import claim_output, fail, given, note, prepare, show, stopped_in_order
+from shared.console.command import claim_output, given, note, prepare, show, stopped_in_order
+from shared.console.progress import track
 from shared.devices import compute_device
-from shared.errors import ConfigError, DataError, DiffusionError, first_few
-from speech.audio.arrays import told_replaced
-from speech.audio.changes import is_newer
-from speech.audio.coding import RawFormat, target_coding, written_name
+from shared.errors import ConfigError, DataError, DiffusionError
+from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, RawFormat, target_coding, written_name
 from speech.audio.files import audio_info
-from speech.audio.loudness import LoudnessGoal, checked_goal
+from speech.audio.loudness import checked_goal
 from speech.audio.search import find_audio
+from speech.commands.job import Job
 from speech.commands.options import Enhance
 from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.rehearsal import rehearse
+from speech.commands.replacing import ask_to_replace
 from speech.commands.tables import write_tables
+from speech.commands.telling import tell_failures, tell_newer, tell_report
 from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing, Plan, like_results, plan_folder, refuse_unnamed, target_of
+from speech.inference.plan import Existing, like_results, refuse_unnamed, target_of
 from speech.inference.segments import frame_grid
 from speech.loading import load_model
 from speech.model.model import SpeechModel
-
-_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is enhanced, and where to.
-
-    Attributes:
-        source, target: files, or folders.
-        name: what the source is called; None: as it is.
-        output: folder for the report, if any.
-        piped: whether the result goes to standard output.
-        raw: what .raw files hold.
-        loudness: of the results.
-        track: of videos, which is enhanced.
-        existing: what to do about targets that exist.
-    """
-
-    source: Path
-    target: Path
-    name: str | None
-    output: Path | None
-    piped: bool
-    raw: RawFormat | None
-    loudness: LoudnessGoal | None
-    track: int | None
-    existing: Existing
-
-    def plan(self) -> Plan:
-        """What would be done."""
-        if self.source.is_dir():
-            paths, passed = find_audio(self.source, self.target)
-            plan = plan_folder(paths, self.source, self.target, self.existing, self.raw, self.track)
-            plan.failed = {**passed, **plan.failed}
-            return plan
-        plan = Plan()
-        plan.add(self.name or self.source.name, self.source, self.target, self.existing, self.raw, self.track)
-        plan.failed = {name: self.told(why) for name, why in plan.failed.items()}
-        return plan
-
-    def ends(self, name: str) -> tuple[Path, Path]:
-        """A recording, by the name that reports have of it, and where its result lies."""
-        if not self.source.is_dir():
-            return self.source, self.target
-        return self.source / name, self.target / written_name(Path(name))
-
-    def told(self, text: str) -> str:
-        """A message, with what the user calls the source in place of where it lies."""
-        return text if self.name is None else text.replace(str(self.source), self.name)
 
 
 def main(options: Enhance) -> None:
@@ -92,34 +44,28 @@ def main(options: Enhance) -> None:
         _run(options, job)
 
 
-def _run(options: Enhance, job: _Job) -> None:
+def _run(options: Enhance, job: Job) -> None:
     model = options.model or "default"
+    if options.overwrite is None and not (options.dry_run or job.piped or job.source.is_dir()):
+        ask_to_replace(job.source, job.target, job.raw, job.track)
     enhancer = _enhancer(options, model)
     if job.source.is_dir():
         _tell_results(job)
     if options.dry_run:
         plan = job.plan()
         rehearse(enhancer, plan)
-        _tell_newer(plan.skipped, job)
-        _tell_failures(plan.failed)
+        tell_newer(plan.skipped, job)
+        tell_failures(plan.failed)
         if plan.failed:
             raise typer.Exit(1)
         return
     if options.engine is not None or options.address is not None:
         report = _scaled(options, job, model, enhancer)
     elif job.source.is_dir():
-        report = enhancer.enhance_dir(
-            job.source,
-            job.target,
-            existing=job.existing,
-            workers=options.workers,
-            raw=job.raw,
-            loudness=job.loudness,
-            track=job.track,
-        )
+        report = _folder(options, job, model, enhancer)
     else:
         report = _one(enhancer, job)
-    _tell(report, job, enhancer)
+    tell_report(report, job, enhancer)
     if job.output is not None:
         write_tables(job.output, report, enhancer, model, None if job.piped else job.target)
     undrawn = _draw(report, job) if options.picture else 0
@@ -129,7 +75,7 @@ def _run(options: Enhance, job: _Job) -> None:
         raise typer.Exit(1)
 
 
-def _tell_results(job: _Job) -> None:
+def _tell_results(job: Job) -> None:
     """Which folders among the recordings may be results of an earlier run."""
     paths, _ = find_audio(job.source, job.target)
     for folder, count in like_results([path.relative_to(job.source).as_posix() for path in paths]).items():
@@ -183,7 +129,7 @@ def _settings(options: Enhance, model: SpeechModel) -> dict[str, Any]:
     }
 
 
-def _scaled(options: Enhance, job: _Job, model: str, enhancer: Enhancer) -> FolderReport:
+def _scaled(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> FolderReport:
     """A folder file by file, with what is finished kept.
 
     Raises:
@@ -210,7 +156,7 @@ def _scaled(options: Enhance, job: _Job, model: str, enhancer: Enhancer) -> Fold
 
 
 @contextlib.contextmanager
-def _job(options: Enhance) -> Iterator[_Job]:
+def _job(options: Enhance) -> Iterator[Job]:
     """What the options ask for. The folder for the report, if any, is made; what comes through a pipe is read."""
     loudness, raw = checked_goal(options.loudness), _raw(options)
     source, output = options.source, options.output
@@ -243,9 +189,20 @@ def _job(options: Enhance) -> Iterator[_Job]:
             raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
         elif source.is_file():
             target = target_of(called, options.target or target)
+        _tell_kind(source, target)
         overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
         existing: Existing = "overwrite" if overwrite else "skip"
-        yield _Job(source, target, name, output, piped, raw, loudness, options.track, existing)
+        yield Job(source, target, name, output, piped, raw, loudness, options.track, existing)
+
+
+def _tell_kind(source: Path, target: Path) -> None:
+    """What a target becomes that is named as a folder and is a file, or the other way round."""
+    if target.exists():
+        return
+    if source.is_file() and not target.suffix:
+        note(f"{target} becomes a file, as its name has no suffix; {target}/ is a folder")
+    elif source.is_dir() and target.suffix.lower() in {*AUDIO_SUFFIXES, *FOREIGN_SUFFIXES}:
+        note(f"{target} becomes a folder, as {source} is one")
 
 
 def _raw(options: Enhance) -> RawFormat | None:
@@ -263,7 +220,31 @@ def _raw(options: Enhance) -> RawFormat | None:
     return None
 
 
-def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
+def _folder(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> FolderReport:
+    """A folder. Where the run is stopped, what was done till then is told and in the tables: the next run, which skips
+    it, has no numbers of it but those."""
+    report = FolderReport()
+    try:
+        return enhancer.enhance_dir(
+            job.source,
+            job.target,
+            existing=job.existing,
+            workers=options.workers,
+            raw=job.raw,
+            loudness=job.loudness,
+            track=job.track,
+            report=report,
+        )
+    except KeyboardInterrupt:
+        if report.files:
+            tell_report(report, job, enhancer)
+            if job.output is not None:
+                write_tables(job.output, report, enhancer, model, job.target)
+            note(f"stopped before all was done; {'the same command' if job.existing == 'skip' else '--skip'} goes on")
+        raise
+
+
+def _one(enhancer: Enhancer, job: Job) -> FolderReport:
     """A single file as a folder of one."""
     report = FolderReport()
     started = time.perf_counter()
@@ -290,12 +271,12 @@ def _one(enhancer: Enhancer, job: _Job) -> FolderReport:
     return report
 
 
-def _draw(report: FolderReport, job: _Job) -> int:
+def _draw(report: FolderReport, job: Job) -> int:
     """Draw what was enhanced; how many pictures could not be, as where the disk is full, which is told."""
     from speech.audio.plots import picture_files
 
     failed = dict[str, str]()
-    for file in report.files:
+    for file in track(report.files, "pictures", "files", total=len(report.files), show=len(report.files) > 1):
         noisy = job.source / file.name if job.source.is_dir() else job.source
         place = file.target if job.output is None else job.output / "pictures" / file.name
         try:
@@ -305,7 +286,7 @@ def _draw(report: FolderReport, job: _Job) -> int:
             failed[file.name] = f"enhanced, and no picture drawn: {job.told(str(error))}"
     if report.skipped:
         note(f"--picture: of what is skipped no picture is drawn ({len(report.skipped)})")
-    _tell_failures(failed)
+    tell_failures(failed)
     return len(failed)
 
 
@@ -323,68 +304,3 @@ def _picture_beside(file: Path) -> Path:
     while len(os.fsencode(name)) > 255 - len(".png"):
         name = name[:-1]
     return file.with_name(f"{name}.png")
-
-
-def _tell(report: FolderReport, job: _Job, enhancer: Enhancer) -> None:
-    """What came of it, on the console; on standard error alone where standard output takes the sound."""
-    tell: Callable[[str], None] = note if job.piped else show
-    _tell_failures(report.failed)
-    for file in report.files:
-        if file.replaced:
-            said = told_replaced(file.replaced)
-            if job.raw is not None and Path(file.name).suffix.lower() in (".raw", ""):  # none: what is piped in
-                said += f"; bare samples of another kind than {job.raw.subtype} need --raw-subtype"
-            note(f"{file.name}: {said}")
-    noted = [(file.name, text) for file in report.files for text in file.notes]
-    for name, text in noted[:_SHOWN]:
-        note(f"{name}: {text}")
-    if len(noted) > _SHOWN:
-        note(f"… and {len(noted) - _SHOWN} more notes")
-    if report.skipped:
-        note(f"{len(report.skipped)} skipped: the target exists (--overwrite makes it anew)")
-        _tell_newer(report.skipped, job)
-    if report.files:
-        where = "standard output" if job.piped else str(job.target)
-        rtf = report.real_time_factor
-        speed = f"{report.before} of them before" if rtf is None else f"real-time factor {rtf:.3g}"
-        tell(
-            f"{len(report.files)} enhanced ({report.audio_seconds:.1f} s of audio in {report.seconds:.1f} s, {speed}, "
-            f"{report.nfe} network calls): {where}"
-        )
-    if len(report.files) == 1 and not job.source.is_dir():
-        tell(_taken(report.files[0], enhancer))
-
-
-def _tell_newer(skipped: Sequence[str], job: _Job) -> None:
-    """Which of the files that are skipped changed since: recorded anew, or while they were enhanced."""
-    newer = [name for name in skipped if is_newer(*job.ends(name))]
-    if newer:
-        said = "1 recording that is skipped" if len(newer) == 1 else f"{len(newer)} recordings that are skipped"
-        note(f"{said} changed after the result was made ({first_few(newer, 3)}): --overwrite makes it anew")
-
-
-def _tell_failures(failed: dict[str, str]) -> None:
-    for name, why in list(failed.items())[:_SHOWN]:
-        fail(f"failed: {name}: {why}")
-    if len(failed) > _SHOWN:
-        fail(f"… and {len(failed) - _SHOWN} more")
-
-
-def _taken(file: FileResult, enhancer: Enhancer) -> str:
-    """What was removed from a file, and how far the draws, or the networks, agree."""
-    assert file.removed is not None
-    said = [f"removed {file.removed.overall:z.1f} dB overall"]
-    if file.removed.in_pauses is not None:
-        said[0] += f", {file.removed.in_pauses:z.1f} dB in pauses ({100 * file.removed.pauses:.0f} % of the time)"
-    if file.loudness is not None:
-        said.append(f"loudness {file.loudness:.1f} LUFS")
-    if file.spread is not None:
-        whose = "draws" if enhancer.quality == "standard" else "results of its two networks"
-        said.append(f"{whose} are {-file.spread:.1f} dB below the result apart from it")
-    elif enhancer.quality == "best":
-        said.append("two networks that hear nothing agree")
-    elif enhancer.engine.is_deterministic:
-        said.append("one deterministic result: nothing tells how sure it is")
-    else:
-        said.append("one draw: --draws 4 tells how far draws agree")
-    return "; ".join(said)

@@ -123,7 +123,7 @@ def enhance_file(
         if loudness is not None:
             blocks, done = stack.enter_context(_levelled(blocks, read, info, loudness, target))
         for block in blocks:
-            tally.limited += clipped(block, target, info)
+            tally.cut += clipped(block, target, info)
             writer.write(block)
     dropped = (*told_rate(coding, wanted), *writer.dropped) if is_resampled else writer.dropped
     notes = (*notes_on(info, dropped, target), *before.notes(info.seconds))
@@ -173,7 +173,7 @@ def file_result(
     """What enhancing a file came to."""
     music = f"{100 * tally.music:.0f} % taken for music, and left as it is" if tally.music >= 0.005 else None
     constant = told_offset(tally.offset) if tally.offset else None
-    said = (done.note, music, constant, tally.band, doubts(tally.limited, tally.louder))
+    said = (done.note, music, constant, tally.band, doubts(tally.limited, tally.louder, tally.cut))
     return FileResult(
         name,
         info.seconds,

@@ -79,12 +79,13 @@ def enhance_dir(
     progress: bool,
     loudness: LoudnessGoal | None = None,
     track: int | None = None,
+    report: FolderReport | None = None,
 ) -> FolderReport:
     """Enhance the files of a folder; see `speech.enhancer.Enhancer.enhance_dir`."""
     checked(Existing, existing=existing)
     checked(Count | None, workers=workers)
     started = time.perf_counter()
-    report = FolderReport()
+    report = FolderReport() if report is None else report
     paths, passed = find_audio(source, target)
     for folder in {(target / path.relative_to(source)).parent for path in paths}:
         remove_unfinished(folder)
@@ -95,12 +96,14 @@ def enhance_dir(
     engine.warn_upper_band(max((engine.rate_of(rate) for rate in rates), default=0))
     batches = _batches(engine, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
-    with bar(total, source.name, "s", show=progress) as shown:
-        job = _Job(engine, raw, loudness, track, report, bounded(shown))
-        _run_all(job, batches, *_share(engine, workers, len(batches)))
-    report.files.sort(key=lambda file: file.name)
-    report.failed = dict(sorted(report.failed.items()))
-    report.seconds = time.perf_counter() - started
+    try:
+        with bar(total, source.name, "s", show=progress) as shown:
+            job = _Job(engine, raw, loudness, track, report, bounded(shown))
+            _run_all(job, batches, *_share(engine, workers, len(batches)))
+    finally:  # of a run that is stopped, too
+        report.files.sort(key=lambda file: file.name)
+        report.failed = dict(sorted(report.failed.items()))
+        report.seconds = time.perf_counter() - started
     return report
 
 
@@ -184,7 +187,7 @@ class _Job:
             noisy = measured(lambda: [item.audio.waveform], info) if self._loudness == "keep" else None
             found = levelled(self._loudness, lambda: [enhanced], info, measured(lambda: [enhanced], info), noisy)
             waveform, done = np.concatenate(list(found.blocks()), axis=1), found.done
-        tally.limited += clipped(waveform, target, info)
+        tally.cut += clipped(waveform, target, info)
         with create_audio(target, info, item.file.source) as writer:
             writer.write(waveform)
         notes = notes_on(item.file.info.at(info.sample_rate), writer.dropped, target)

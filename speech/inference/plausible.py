@@ -118,11 +118,13 @@ class Plausible:
         )
 
 
-def doubts(limited: int, louder: float) -> str | None:
-    """What to say of a result that was not refused; None where there is nothing."""
+def doubts(limited: int, louder: float, cut: int = 0) -> str | None:
+    """What to say of a result that was not refused; None where there is nothing. `cut` are samples beyond what a file
+    has room for."""
     said = []
-    if limited:
-        said.append(f"{limited} samples exceeded twice the noisy signal's peak, or full scale, and were cut off there")
+    if limited + cut:
+        where = "and were cut off there" + ("; --loudness keep turns peaks down instead" if cut else "")
+        said.append(f"{limited + cut} samples exceeded twice the noisy signal's peak, or full scale, {where}")
     if louder:
         said.append(f"it has up to {louder:.1f} dB more energy than the noisy signal")
     if not said:

@@ -76,6 +76,7 @@ class Tally:
         nfe: network calls that every sample went through, all draws together.
         replaced: samples that were not finite.
         limited, louder: what there is to say of the result; see `speech.inference.plausible`.
+        cut: samples beyond what the coding of a file has room for, which were cut off.
         spread: how far its draws are apart.
         music: share of the recording that was left as it is, being music.
         band: what there is to say of where the recording's band ends.
@@ -86,6 +87,7 @@ class Tally:
     replaced: int = 0
     limited: int = 0
     louder: float = 0.0
+    cut: int = 0
     spread: Spread = field(default_factory=lambda: Spread())
     music: float = 0.0
     band: str | None = None

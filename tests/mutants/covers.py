@@ -114,7 +114,11 @@ TESTS = {
     "speech/audio/arrays.py": ("speech/test_enhancer.py", "speech/inference/test_streaming.py"),
     "speech/audio/paths.py": ("speech/model/test_hostile.py",),
     "speech/audio/files.py": ("speech/audio/test_audio.py", "speech/audio/test_kept.py"),
-    "speech/audio/writing.py": ("speech/audio/test_audio.py", "speech/audio/test_kept.py"),
+    "speech/audio/writing.py": (
+        "speech/audio/test_audio.py",
+        "speech/audio/test_kept.py",
+        "speech/audio/test_eight_bits.py",
+    ),
     "speech/audio/resampling.py": ("speech/audio/test_audio.py",),
     "speech/model/backbones/": (
         "speech/model/test_light.py",

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from speech.audio.files import Audio, read_audio
+from speech.audio.files import Audio, audio_info, read_audio
 from speech.audio.writing import write_audio
 from tests.conftest import ROOT
 from tests.isolated import as_program, forked
@@ -99,6 +99,16 @@ def test_the_report_of_a_folder_with_bad_files(recipes, tmp_path):
     assert again.code == 1
     assert "3 skipped" in again.said
     assert "no picture is drawn (3)" in again.said
+
+
+def test_what_is_too_much_to_be_told_is_said_to_be_in_the_tables(recipes, tmp_path):
+    write_audio(tmp_path / "in/good.wav", Audio(noise(1, 3000), 16000))
+    for i in range(23):
+        (tmp_path / f"in/{i:02}.wav").write_text("no audio")
+    assert "… and 3 more: --output FOLDER lists all" in enhance(recipes, tmp_path / "in", tmp_path / "out").said
+    done = enhance(recipes, tmp_path / "in", tmp_path / "out", "--output", tmp_path / "report")
+    assert f"… and 3 more: all are in {tmp_path}/report/metrics.md" in done.said
+    assert (tmp_path / "report/metrics.md").read_text().count("failed: ") == 23
 
 
 def test_tables_of_a_second_run_belong_together(recipes, tmp_path):
@@ -291,7 +301,20 @@ def test_results_of_an_earlier_run_are_named_and_a_slash_makes_a_folder(recipes,
     assert "out: its recording has the name of one beside it, as results of an earlier run have" in done.said
     done = enhance(recipes, tmp_path / "a.wav", f"{tmp_path}/three/")
     assert done.code == 0, done.said
+    assert "becomes" not in done.said
     assert (tmp_path / "three/a.wav").is_file()
+
+
+def test_a_file_that_is_named_as_a_folder_and_a_folder_as_a_file_are_told(recipes, tmp_path):
+    write_audio(tmp_path / "in/a.flac", Audio(noise(1, 3000), 16000, "FLAC"))
+    done = enhance(recipes, tmp_path / "in/a.flac", tmp_path / "clean")
+    assert "/clean becomes a file, as its name has no suffix" in done.said
+    assert f"{tmp_path}/clean/ is a folder" in done.said
+    assert audio_info(tmp_path / "clean").format == "FLAC"
+    done = enhance(recipes, tmp_path / "in", tmp_path / "clean.M4A")
+    assert "/clean.M4A becomes a folder, as " in done.said
+    assert (tmp_path / "clean.M4A/a.flac").is_file()
+    assert "becomes" not in enhance(recipes, tmp_path / "in/a.flac", tmp_path / "clean").said  # which is there
 
 
 @pytest.mark.parametrize(("folder", "name"), [(False, "SIGTERM"), (True, "SIGHUP")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speech.audio.peaks import SteadyPeak
+from speech.audio.peaks import SteadyPeak, standing_out
 from tests.speech.models import noise
 
 FRAME = 512
@@ -81,3 +81,15 @@ def test_it_is_the_same_in_any_blocks_and_follows_gains(samples: int) -> None:
     assert level(*np.split(signal, places)) == level(signal)
     assert level(signal / 1024) == level(signal) / 1024
     assert level(np.float32(0.1) * signal) == np.float32(0.1) * np.float32(level(signal))
+
+
+def test_what_clicks_stand_out_by_is_that_of_the_channels_together() -> None:
+    signal = 0.1 * noise(2, 48_000)
+    assert standing_out([signal], 16000) == standing_out([], 16000) == standing_out([0 * signal], 16000) == 0
+    signal[1, 30_000] = -2.0
+    usual = level(np.abs(signal).max(axis=0))
+    assert 0.02 < usual < 0.2
+    for blocks in ([signal], np.array_split(8 * signal, 7, axis=1)):
+        assert standing_out(blocks, 16000) == pytest.approx(20 * np.log10(2.0 / usual))
+    signal[0, ::4000] = 2.0
+    assert standing_out([signal], 16000) == 0

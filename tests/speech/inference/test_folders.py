@@ -241,6 +241,7 @@ def test_what_is_passed_over_is_told_with_the_remedy(tmp_path):
         assert "not audio that libsndfile or FFmpeg reads, or is damaged" in report.failed[name]
     assert "it lies in; remove the link" in report.failed["back"]
     assert "no such file" in report.failed["gone.wav"]
+    assert f"gone.wav links to {other / 'no.wav'}, and there is" in report.failed["gone.wav"]
     assert "is no regular file" in report.failed["pipe.wav"]
 
 

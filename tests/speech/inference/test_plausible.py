@@ -17,8 +17,10 @@ from speech.audio.files import Audio, read_audio
 from speech.audio.writing import write_audio
 from speech.commands import application
 from speech.enhancer import Enhancer
+from speech.inference.members import Members
 from speech.inference.plausible import Plausible, doubts
-from speech.model.config import SamplingConfig
+from speech.inference.segments import SegmentRunner
+from speech.model.config import Companion, SamplingConfig
 from speech.training.fit import Validation
 from speech.training.settings import Experiment, ValidationSettings
 from tests.speech.models import gain_enhancer, noise, tiny_enhancer
@@ -141,7 +143,28 @@ def test_what_the_files_coding_cuts_off_is_counted(tmp_path: Path) -> None:
         told = [int(note.split(" samples exceeded")[0]) for note in file.notes if "or full scale" in note]
         assert sum(told) == pytest.approx(counted, abs=2)
     assert "5 samples" in str(doubts(5, 0.0))
+    assert "loudness" not in str(doubts(5, 0.0))
     assert doubts(0, 0.0) is None
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_peaks_that_come_back_beyond_full_scale_are_turned_down_where_the_loudness_is_kept(
+    networks: int, tmp_path: Path
+) -> None:
+    """What was cut off of a recording comes back in part. In windows, of two networks, that of the last one alone was
+    counted."""
+    wave = np.clip(3 * noise(1, 20_000), -1, 1)
+    write_audio(tmp_path / "a.wav", Audio(wave, 16000, "WAV", "PCM_16"))
+    enhancer = gain_enhancer(1.3, window_seconds=0.5, overlap_seconds=0.25)
+    if networks == 2:
+        beside = SegmentRunner(enhancer.model, enhancer.sampling, 1, 10**6)
+        enhancer.engine.members = Members(enhancer.engine.runner, beside, Companion("another", share=0.5, beyond=0.5))
+    cut = enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "b.wav")
+    assert int(cut.notes[0].split(" samples exceeded")[0]) == pytest.approx((1.3 * np.abs(wave) > 1).sum(), abs=9)
+    assert "; --loudness keep turns peaks down instead" in cut.notes[0]
+    kept = enhancer.enhance_file(tmp_path / "a.wav", tmp_path / "c.wav", loudness="keep")
+    assert not [note for note in kept.notes if "cut off" in note]
+    assert np.abs(read_audio(tmp_path / "c.wav").waveform).max() < 0.9
 
 
 def test_what_lossy_codings_keep_is_not_told_as_cut_off(tmp_path: Path) -> None:
