@@ -207,6 +207,7 @@ TESTS = {
         "tsdiff/tasks/test_calendar_days.py",
         "tsdiff/tasks/test_calendar_hours.py",
     ),
+    "tsdiff/tasks/calendar_shape.py": ("tsdiff/tasks/test_calendar_shape.py",),
     "tsdiff/tasks/decisions.py": ("tsdiff/tasks/test_changed.py", "tsdiff/tasks/test_totals.py"),
     "tsdiff/tasks/noted.py": ("tsdiff/tasks/test_covariates.py", "tsdiff/tasks/test_totals.py"),
     "tsdiff/tasks/anomaly/calendars.py": ("tsdiff/tasks/test_anomaly_calendar.py",),

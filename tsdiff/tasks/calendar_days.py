@@ -1,5 +1,5 @@
 """Days of the month, and of the year, on which a daily series differs: month's ends, paydays, bills on the first,
-Christmas.
+Christmas; and the shape of all its months (`tsdiff.tasks.calendar_shape`).
 
 A model of days and weeks does not see them, for months and years are no whole number of weeks. They are found beyond
 chance (`tsdiff.tasks.calendar_search`). The model is shown what such a step would have been, and what it was off in the
@@ -19,6 +19,7 @@ from tsdiff.data.entries import Entry, named_entries, target_of
 from tsdiff.sampling.dependence import normal_scores
 from tsdiff.sampling.zeros import Support
 from tsdiff.tasks.calendar_search import LEAST, REMEMBERED, Search
+from tsdiff.tasks.calendar_shape import MonthShape, month_shape
 from tsdiff.tasks.covariates import Tells
 from tsdiff.tasks.dates import dates_of, in_months
 from tsdiff.tasks.noted import Made, Make, made_of
@@ -51,19 +52,21 @@ DAILY = ("D", "B")
 
 @dataclass(frozen=True)
 class CalendarDays:
-    """Days of the month and the year on which a series differs.
+    """Days of the month and the year on which a series differs, and the shape of its months.
 
     Attributes:
         usual: the series without them, (length,).
         where: (days, length + horizon), the steps that are such days; no step is two.
         off: of each what it was off in the past, (times,).
         ratio: whether it is the logarithm that was off.
+        shape: of all months; days are off what they would be by it. None where there is none.
     """
 
     usual: np.ndarray
     where: np.ndarray
     off: list[np.ndarray]
     ratio: bool
+    shape: MonthShape | None = None
 
     def joined(self, samples: np.ndarray, steps: np.ndarray, seed: int) -> np.ndarray:
         """Samples (number, n) of some steps (n,) as they would be, each with what such a day was off."""
@@ -72,7 +75,7 @@ class CalendarDays:
             for place in np.flatnonzero(flags):
                 drawn = _drawn(off, len(made), rng)
                 made[:, place] = made[:, place] * np.exp(drawn) if self.ratio else made[:, place] + drawn
-        return made
+        return made if self.shape is None else self.shape.added(made, steps)
 
 
 def _drawn(off: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
@@ -82,7 +85,8 @@ def _drawn(off: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray
 
 
 def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> CalendarDays | None:
-    """The days of the month and the year on which a series differs; None where there is none.
+    """The days of the month and the year on which a series differs, and the shape of its months; None where there is
+    none of them.
 
     Args:
         target: (length,), NaN where missing, of days or of working days.
@@ -95,16 +99,19 @@ def calendar_days(target: np.ndarray, start: pd.Period, horizon: int) -> Calenda
     if np.isfinite(values).sum() < LEAST:
         return None
     dates = dates_of(start, before, len(target) + horizon)
+    shape = month_shape(values, dates, 5 if working else 7)
+    values = values if shape is None else shape.without(values)
     days = in_months(dates)
     found = Search(values, dates, days, working, ratio=False)
-    if not found.off:
+    if not found.off and shape is None:
         return None
-    if np.nanmin(values) > 0:
+    if found.off and np.nanmin(values) > 0:
         ratio = Search(values, dates, days, working, ratio=True)
         found = min((one for one in (found, ratio) if one.off), key=lambda one: one.missed)
     usual = np.concatenate([target[:before], found.usual])
-    where = np.concatenate([np.zeros((len(found.off), before), dtype=bool), found.flags], axis=1)
-    return CalendarDays(usual, where, found.off, found.ratio)
+    flags = found.flags.reshape(len(found.off), len(dates))
+    where = np.concatenate([np.zeros((len(flags), before), dtype=bool), flags], axis=1)
+    return CalendarDays(usual, where, found.off, found.ratio, None if shape is None else shape.after(before))
 
 
 def _such_as(seen: np.ndarray, values: np.ndarray) -> np.ndarray:

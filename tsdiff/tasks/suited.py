@@ -55,7 +55,8 @@ class Suited:
         counts: its samples are whole numbers with its share of zeros.
         zeros: its samples keep its share of zeros, whole numbers or not.
         gain: share by which covariates lower the error of parts that were not learnt from; 0 where not used.
-        calendar_days: how many days of the month and the year differ in it; of months 1 where their weekdays do.
+        calendar_days: how many days of the month and the year differ in it; 1 where none does but its months have a
+            shape, and of months where their weekdays do.
         limited: its samples do not pass a value that it often reaches and never passes, or are one of its two values.
         jumps: of its history, if it stays where it is but for them; its samples do so, too.
         total: it is a running total, and all of this is of what it grows by.
@@ -189,7 +190,7 @@ def suited(
                 continue
             info, steps = one.info, len(target) + np.arange(horizon)
             if isinstance(info, dict):
-                info = {**info, SUITED: replace(info[SUITED], calendar_days=len(days.off))}
+                info = {**info, SUITED: replace(info[SUITED], calendar_days=max(len(days.off), 1))}
             samples = _with_days(one.samples, days, steps, target, sampling, str(one.item_id))
             yield SampleForecast(samples, start_date=one.start_date, item_id=one.item_id, info=info)
 
