@@ -47,7 +47,7 @@ from tsdiff.windows.covariance import RANK, WindowCovariance
 from tsdiff.windows.inputs import regression_mean
 from tsdiff.windows.scales import Statistics
 from tsdiff.windows.series import suited_series
-from tsdiff.windows.weighing import Weighing
+from tsdiff.windows.weighing import TunedWeighing, Weighing
 
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parents[1] / "pretrained"
@@ -371,7 +371,8 @@ class TSDiff(ShortName, nn.Module):
         def build() -> TSDiff:
             model = cls(config)
             if config.scaling == "anchor" and any(name.startswith("weighing.") for name in saved.shapes):
-                model.weighing = Weighing()
+                tuned = any(name.startswith("weighing.before.") for name in saved.shapes)
+                model.weighing = TunedWeighing() if tuned else Weighing()
             return model
 
         # Models that were saved before these were measured, or were there, lack them.

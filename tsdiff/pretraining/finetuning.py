@@ -30,7 +30,7 @@ from tsdiff.model.model import TSDiff
 from tsdiff.pretraining.anchored import CHANGES, AnchoredSource, Chances, Change
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup, CorpusSource
 from tsdiff.pretraining.training import train
-from tsdiff.pretraining.weighing import TUNING_STEPS, midway
+from tsdiff.pretraining.weighing import TUNING_STEPS
 from tsdiff.pretraining.weighing import tuned as tuned_weighing
 from tsdiff.sampling.settings import Sampling
 from tsdiff.windows.weighing import Weighing, bundled_weighing
@@ -47,9 +47,9 @@ _GUIDANCE: tuple[Mapping[str, Any], ...] = (
 _TOLERANCE = 0.02
 """By which share of its CRPS a change must be better on the few windows that are held back, to be taken for better."""
 _SAMPLES = 50
-WEIGHED, HALF_WEIGHED, HALF = "anchors weighed anew", "anchors weighed half anew", "half-way"
+WEIGHED, HALF = "anchors weighed anew", "half-way"
 """What a trial's changes are called."""
-_WEIGHINGS = 8
+_WEIGHINGS = 24
 """Steps of weighing simple forecasts for each of the network, up to `TUNING_STEPS`: they gain most in little time."""
 _NAME = "the series"
 _CHANGES: dict[Change, float] = {"bent": 0.05, "stepped": 0.02, "spiked": 0.02, "turned": 0.05, "mixed": 0.0}
@@ -66,9 +66,9 @@ class FineTuning(Checked):
         steps: optimiser steps.
         learning_rate: its peak.
         batch_size: windows in a batch.
-        held_back: about how many last windows of the series, up to 6 of each, choose the weighing of simple forecasts,
-            how long to train, not at all included, and the guidance; of what is trained the weighing alone sees them,
-            once it is chosen. 0 trains on everything to the end and keeps the guidance.
+        held_back: about how many last windows of the series, up to 6 of each, choose how long to train the network, not
+            at all included, and the guidance. The weighing of simple forecasts, which is always trained, learns from
+            them too. 0 trains on everything to the end and keeps the guidance.
         checks: how often these windows are forecast during training.
         seed: of everything.
     """
@@ -92,9 +92,9 @@ class Trial:
 
     Attributes:
         steps: of training.
-        change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, "half
-            anew" one midway to it, which later trials keep where they forecast better; "half-way" are the network's
-            weights midway between those and the first; the others are of the sampling; none is "as it was".
+        change: what else was changed: "anchors weighed anew" is a weighing of the simple forecasts of its own, which
+            has seen these windows, and which later trials keep; "half-way" are the network's weights midway between
+            those and the first; the others are of the sampling; none is "as it was".
         crps: of the forecasts.
     """
 
@@ -176,7 +176,7 @@ def fine_tune(
         steps = settings.steps or _steps_in(model, source, settings, 60 * settings.cpu_minutes)
         told = "as it was"
         if isinstance(source, AnchoredSource) and not settings.held_back:
-            taken.weighing = source.weighing = _weighed(model, source, settings, steps)
+            taken.weighing = source.weighing = _weighed(source, settings, steps)
             told = WEIGHED
         train(model, source, _training(settings, steps), progress=progress)
         taken.denoiser.load_state_dict(model.denoiser.state_dict())
@@ -185,19 +185,16 @@ def fine_tune(
     until = started + 60 * settings.cpu_minutes
     ending = contest.seconds * (2 + len(_guidance(config)))  # a last look, half-way weights, guidance
     left = until - time.process_time() - contest.seconds * (settings.checks + 1) - ending
-    steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes), weighings=2)
+    steps = settings.steps or _steps_in(model, source, settings, max(left, 6 * settings.cpu_minutes))
     if isinstance(source, AnchoredSource):
-        before = time.process_time()
-        anew = _weighed(model, source, settings, steps)
-        ending += time.process_time() - before  # to weigh by all windows
-        source.weighing = contest.weigh(anew)
+        # what is held back is most like what comes, and few windows cannot tell whether to weigh anew
+        by_all = _anchored_source(config, whole, settings, taken.weighing)
+        source.weighing = contest.weigh(_weighed(by_all, settings, steps))
     checkup = Checkup(contest.look, -(-steps // settings.checks), "score")
     limit = [CPULimit(until - ending)] if settings.steps is None else []
     train(model, source, _training(settings, steps), progress=progress, callbacks=[checkup, *limit])
     contest.settle()
     made = _with_guidance(contest, entries, settings)
-    if contest.weighed:  # last, so that no trial is of windows that its weighing has seen
-        made.model.weighing = _weighed_by_all(contest.weighed, model, whole, settings, steps)
     told = _told(contest, predictor.sampling, made.sampling)
     return FineTuned(made, contest.best.steps, told, tuple(contest.trials))
 
@@ -240,8 +237,8 @@ class _Contest(Generic[P]):
 
     Attributes:
         trials: all, in order.
-        first, best: of the network as it came, with the weighing that was taken, and of the one that was taken.
-        weighed: how the simple forecasts are weighed anew, in words; empty where they are not.
+        first, best: of the network as it came, with the new weighing, and of the one that was taken.
+        weighed: whether the simple forecasts are weighed anew.
         seconds: of CPU time that the first trial took.
     """
 
@@ -249,32 +246,19 @@ class _Contest(Generic[P]):
         self.predictor, self.windows = predictor, windows
         self.trials: list[Trial] = []
         self._labels = [np.asarray(label["target"], dtype=np.float64) for label in windows.label]
-        self._losses = np.zeros(0)
         started = time.process_time()
         self.first = self.best = self.trial(0, "as it was", predictor)
         self.seconds = time.process_time() - started
-        self.weighed = ""
+        self.weighed = False
         self._first = _copy_of(predictor.model.denoiser)
         self._trained, self._weights = Trial(0, "as it was", math.inf), self._first
         self._looks: list[float] = []
 
-    def weigh(self, network: Weighing) -> Weighing | None:
-        """Give the model another weighing of simple forecasts where it forecasts better by it, or else one midway to it
-        where it does not forecast worse; which it has. Better and worse are more than one standard error of what the
-        windows gain in the mean (docs/default_forecaster.md)."""
-        model, usual = self.predictor.model, self._losses
-        before = model.weighing
-        half = midway(network, before or bundled_weighing())
-        for change, weighing, limit in ((WEIGHED, network, 1.0), (HALF_WEIGHED, half, -1.0)):
-            model.weighing = weighing
-            trial = self.trial(0, change, self.predictor)
-            gained = usual - self._losses
-            if len(gained) > 1 and gained.mean() > limit * gained.std(ddof=1) / math.sqrt(len(gained)):
-                self.first = self.best = trial
-                self.weighed = change
-                return weighing
-        model.weighing = before
-        return before
+    def weigh(self, weighing: Weighing) -> Weighing:
+        """Give the model a weighing of simple forecasts, with which trained weights are compared; return it."""
+        self.predictor.model.weighing, self.weighed = weighing, True
+        self.first = self.best = self.trial(0, WEIGHED, self.predictor)
+        return weighing
 
     def look(self, network: nn.Module, step: int) -> Mapping[str, float]:
         """Forecast with trained weights; they are kept if no earlier ones were better."""
@@ -304,9 +288,9 @@ class _Contest(Generic[P]):
         """Forecast the windows, score that, and note it."""
         with torch.random.fork_rng(devices=[]):
             made = list(predictor.predict(self.windows.input, _SAMPLES))
-        self._losses, sizes = window_losses(made, self._labels)
+        losses, sizes = window_losses(made, self._labels)
         with np.errstate(invalid="ignore", divide="ignore"):  # windows of zeros have no CRPS
-            self.trials.append(Trial(steps, change, float(self._losses.sum() / sizes.sum())))
+            self.trials.append(Trial(steps, change, float(losses.sum() / sizes.sum())))
         return self.trials[-1]
 
 
@@ -324,20 +308,14 @@ def _training(settings: FineTuning, steps: int) -> TrainingConfig:
     )
 
 
-def _weighed(model: TSDiff, source: AnchoredSource, settings: FineTuning, steps: int) -> Weighing:
-    """The model's weighing of simple forecasts, trained on the series beside so many steps of the network."""
-    return tuned_weighing(model.weighing or bundled_weighing(), source, settings.seed, _WEIGHINGS * steps)
+def _weighed(source: AnchoredSource, settings: FineTuning, steps: int) -> Weighing:
+    """A weighing of simple forecasts, trained on from the source's beside so many steps of the network."""
+    return tuned_weighing(source.weighing or bundled_weighing(), source, settings.seed, _WEIGHINGS * steps)
 
 
-def _weighed_by_all(change: str, model: TSDiff, entries: Sequence[Entry], settings: FineTuning, steps: int) -> Weighing:
-    """The weighing that was chosen, trained anew on all of the series: what was held back is most like what comes."""
-    anew = _weighed(model, _anchored_source(model.config, entries, settings, model.weighing), settings, steps)
-    return anew if change == WEIGHED else midway(anew, model.weighing or bundled_weighing())
-
-
-def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float, weighings: int = 1) -> int:
-    """How many steps fit into the time beside so many trainings of the weighing, what is measured for it counted, by
-    those of a copy that is thrown away."""
+def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds: float) -> int:
+    """How many steps fit into the time beside the training of the weighing, what is measured for it counted, by those
+    of a copy that is thrown away."""
     trial, until = copy.deepcopy(model), time.process_time() + seconds
 
     def each_of(count: int) -> float:
@@ -349,7 +327,7 @@ def _steps_in(model: TSDiff, source: BatchSource, settings: FineTuning, seconds:
         each = each_of(count)
     if isinstance(source, AnchoredSource):
         few = max(1, count // 4)
-        first = weighings * seconds_of(lambda: _weighed(model, source, settings, few)) / few
+        first = seconds_of(lambda: _weighed(source, settings, few)) / few
     seconds = until - time.process_time()
     within, most = seconds / (each + first), TUNING_STEPS // _WEIGHINGS
     return max(1, round(within if within <= most else (seconds - most * first) / each))
@@ -379,6 +357,6 @@ def _with_guidance(contest: _Contest[P], entries: Sequence[Entry], settings: Fin
 def _told(contest: _Contest[Any], before: Sampling, after: Sampling) -> str:
     """What was changed besides the weights, in words."""
     changes = [f"{name} {value}" for name, value in vars(after).items() if value != getattr(before, name)]
-    weights = [contest.weighed] if contest.weighed else []
+    weights = [WEIGHED] if contest.weighed else []
     weights += [HALF] if contest.best.change == HALF else []
     return ", ".join(weights + changes) or "as it was"

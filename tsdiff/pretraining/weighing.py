@@ -23,14 +23,14 @@ from tsdiff.windows.anchors import remembered
 from tsdiff.windows.filling import expected
 from tsdiff.windows.sides import pool_of
 from tsdiff.windows.simple import Seasons
-from tsdiff.windows.weighing import Weighing, pool_inputs
+from tsdiff.windows.weighing import TunedWeighing, Weighing, pool_inputs
 
 Collected = dict[str, Tensor]
 """Windows as `told_of` tells them, stacked."""
 
-TUNING_STEPS, WINDOWS_A_STEP = 800, 8
-"""Most steps of `tuned`, and windows for each."""
-_BATCH, _RATE = 128, 3e-3
+TUNING_STEPS, WINDOWS_A_STEP, RATE = 800, 8, 3e-3
+"""Most steps of `tuned`, windows for each, and its peak rate."""
+_BATCH = 128
 _STEPS_OF_A_WINDOW = 12
 _MOST, _FARTHEST = 30.0, 1e3
 _MOST_EMPTY = 1000
@@ -153,8 +153,9 @@ def descended(
     return network.eval()
 
 
-def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> Weighing:
-    """A copy that is trained on for the source's series.
+def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> TunedWeighing:
+    """A copy that is trained on for the source's series, beside the network that it began from; one that is such a pair
+    already keeps what it began from.
 
     Args:
         network: where it begins.
@@ -168,16 +169,26 @@ def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> W
     """
     steps = min(steps, TUNING_STEPS)
     data = collected(islice(forecast_windows(source, seed), WINDOWS_A_STEP * steps))
+    before = start = network
+    with torch.random.fork_rng(devices=[]):  # networks are made, whose first weights are random
+        if isinstance(network, TunedWeighing):
+            before, start = network.before, network.trained()
+        return TunedWeighing.of(before, trained_on(start, data, seed, steps))
+
+
+def trained_on(network: Weighing, data: Collected, seed: int, steps: int, rate: float = RATE) -> Weighing:
+    """A copy of the network after so many steps on windows.
+
+    Args:
+        network: where it begins.
+        data: windows.
+        seed: of the batches.
+        steps, rate: of the training; the rate is its peak.
+
+    Raises:
+        DataError: the loss is not finite.
+    """
     made = copy.deepcopy(network).cpu().requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weighing"))
-        return descended(made, lambda: weighing_loss(made, some(data, _BATCH)), steps, _RATE, 0.0)
-
-
-def midway(one: Weighing, other: Weighing) -> Weighing:
-    """A network whose weights are the means of two networks'."""
-    made = copy.deepcopy(one)
-    with torch.no_grad():
-        for weights, others in zip(made.parameters(), other.parameters(), strict=True):
-            weights.lerp_(others.to(weights.device), 0.5)
-    return made
+        return descended(made, lambda: weighing_loss(made, some(data, _BATCH)), steps, rate, 0.0)

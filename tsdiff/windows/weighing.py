@@ -108,6 +108,42 @@ class Weighing(nn.Module):
         return (weights * forecasts).sum(-1) + shift.tanh() * deviation, deviation
 
 
+class TunedWeighing(Weighing):
+    """A network that was trained on for some series, and the one that it began from, as one.
+
+    It gives the mean and the deviation of the mixture of both judgements, half each (Winkler 1981, "Combining
+    probability distributions from dependent information sources"): where the two disagree, errors are expected to be
+    larger. So what the past of few series says does not rule where their future is unlike it.
+
+    Attributes:
+        before: where the training began.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = Weighing()
+
+    @classmethod
+    def of(cls, before: Weighing, trained: Weighing) -> TunedWeighing:
+        """Of copies of both networks."""
+        made = cls()
+        made.before.load_state_dict(before.state_dict())
+        made.load_state_dict(trained.state_dict(), strict=False)
+        return made.eval()
+
+    def trained(self) -> Weighing:
+        """The network that was trained on, alone: a copy."""
+        made = Weighing()
+        made.load_state_dict({name: part for name, part in self.state_dict().items() if name in made.state_dict()})
+        return made.eval()
+
+    def forward(self, *args: Tensor, **told: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Weighing.forward`."""
+        (mean, deviation), (first, wide) = super().forward(*args, **told), self.before(*args, **told)
+        variance = (deviation**2 + wide**2) / 2 + ((mean - first) / 2) ** 2
+        return (mean + first) / 2, variance.sqrt()
+
+
 def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:
     """What `Weighing.forward` takes of some steps (n,) of a pool, counted from 0, float32 without the batch's axis."""
     apart = np.where(pool.usable[:, None], (pool.forecasts - pool.mean)[:, steps] / pool.scale, 0.0)

@@ -22,19 +22,10 @@ from tsdiff.data import split_windows
 from tsdiff.pretraining import weighing
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.corpus import Corpus, CorpusGroup
-from tsdiff.pretraining.finetuning import (
-    _WEIGHINGS,
-    HALF_WEIGHED,
-    WEIGHED,
-    FineTuning,
-    _Contest,
-    _weighed_by_all,
-    fine_tune,
-    tuning_source,
-)
-from tsdiff.pretraining.weighing import collected, forecast_windows, midway, tuned, weighing_loss
+from tsdiff.pretraining.finetuning import _WEIGHINGS, WEIGHED, FineTuning, _Contest, fine_tune, tuning_source
+from tsdiff.pretraining.weighing import collected, forecast_windows, tuned, weighing_loss
 from tsdiff.windows.anchors import remembered
-from tsdiff.windows.weighing import Weighing, bundled_weighing
+from tsdiff.windows.weighing import TunedWeighing, Weighing, bundled_weighing
 
 
 def foolish() -> Weighing:
@@ -63,9 +54,35 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
     assert torch.equal(torch.get_rng_state(), state)
     with torch.no_grad():
         assert weighing_loss(made, fresh) < 0.98 * weighing_loss(first, fresh)
+        assert weighing_loss(made.trained(), fresh) < 0.98 * weighing_loss(first, fresh)
     for name, value in made.state_dict().items():
         torch.testing.assert_close(value, again.state_dict()[name], rtol=0, atol=0)
-        torch.testing.assert_close(first.state_dict()[name], before[name], rtol=0, atol=0)
+    for network in (first, made.before):
+        for name, value in before.items():
+            torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_two_that_were_asked_say_what_half_of_each_would_say():
+    """Mean and deviation of draws of which each network gives half."""
+    told = {name: part[:8] for name, part in collected(islice(forecast_windows(source(), 5), 8)).items()}
+    del told["actual"], told["naive"]
+    with torch.no_grad():
+        pairs = [one(**told) for one in (bundled_weighing(), foolish())]
+        mean, deviation = TunedWeighing.of(bundled_weighing(), foolish())(**told)
+        draws = torch.cat([torch.distributions.Normal(*pair).sample((20_000,)).double() for pair in pairs])
+    torch.testing.assert_close(mean.double(), draws.mean(0), rtol=0, atol=0.05 * float(deviation.max()))
+    torch.testing.assert_close(deviation.double(), draws.std(0), rtol=0.02, atol=0)
+
+
+def test_what_was_tuned_before_is_tuned_on_beside_what_it_began_from():
+    """Not beside what it has learnt since, which would be kept in part of whatever came then."""
+    once = tuned(bundled_weighing(), source(), 0, 2)
+    twice = tuned(once, source(), 1, 2)
+    for name, value in bundled_weighing().state_dict().items():
+        torch.testing.assert_close(twice.before.state_dict()[name], value, rtol=0, atol=0)
+    alone = tuned(once.trained(), source(), 1, 2).trained()
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(twice.trained().state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_an_adapted_model_keeps_its_weighing_to_itself(tmp_path: Path):
@@ -99,57 +116,6 @@ def test_a_gap_as_long_as_what_is_remembered_is_passed_over():
     assert all(part.isfinite().all() for name, part in rows.items() if name != "actual")
 
 
-@pytest.mark.parametrize("harmed", [True, False])
-def test_the_weighing_is_the_one_that_forecasts_better(daily: TSDiffPredictor, harmed: bool):
-    predictor = copy.deepcopy(daily)
-    good, bad = bundled_weighing(), foolish()
-    predictor.model.weighing = None if harmed else bad
-    windows = split_windows([{**week(), "item_id": str(n)} for n in range(3)], 7, 2).test
-    contest = _Contest(predictor, windows)
-    taken = contest.weigh(bad if harmed else good)
-    assert contest.weighed == ("" if harmed else WEIGHED)
-    assert predictor.model.weighing is taken is (None if harmed else good)
-    assert contest.first.crps == min(trial.crps for trial in contest.trials)
-
-
-def test_what_changes_nothing_is_not_taken(daily: TSDiffPredictor):
-    predictor = copy.deepcopy(daily)
-    contest = _Contest(predictor, split_windows([week()], 7, 2).test)
-    assert contest.weigh(copy.deepcopy(bundled_weighing())) is None
-    assert not contest.weighed
-    assert contest.first.change == "as it was"
-
-
-def test_half_of_it_is_taken_where_all_of_it_is_too_much(daily: TSDiffPredictor):
-    predictor, far = copy.deepcopy(daily), copy.deepcopy(bundled_weighing())
-    contest = _Contest(predictor, split_windows([{**week(), "item_id": str(n)} for n in range(3)], 7, 2).test)
-    best = contest.first.crps
-    with torch.no_grad():  # intervals twice too wide; one that has come half the way is nearly as wide as it should be
-        predictor.model.weighing = too_narrow = copy.deepcopy(bundled_weighing())
-        too_narrow.error.bias[0] -= 1.5
-        far.error.bias[0] += 1.5
-    contest = _Contest(predictor, contest.windows)
-    taken = contest.weigh(far)
-    assert contest.weighed == HALF_WEIGHED
-    assert contest.first.crps == pytest.approx(best)
-    torch.testing.assert_close(taken.error.bias, bundled_weighing().error.bias)
-
-
-def test_half_of_it_is_taken_where_it_does_not_forecast_worse(daily: TSDiffPredictor):
-    """It says a little more, by which some windows of noise are forecast better, and others worse."""
-    predictor, far = copy.deepcopy(daily), copy.deepcopy(bundled_weighing())
-    entries = [{**week(), "target": 10 + np.random.default_rng(n).normal(size=120)} for n in range(6)]
-    contest = _Contest(predictor, split_windows(entries, 7, 6).test)
-    with torch.no_grad():
-        far.error.bias[1] += 0.05
-    taken = contest.weigh(far)
-    assert contest.weighed == HALF_WEIGHED
-    assert taken is predictor.model.weighing is not None
-    with torch.no_grad():
-        far.error.bias[0] += 3.0
-    assert contest.weigh(far) is taken
-
-
 def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredictor, monkeypatch: pytest.MonkeyPatch):
     seen = []
     usual = AnchoredSource.batch
@@ -169,18 +135,33 @@ def test_what_is_trained_around_new_anchors_is_used_with_them(daily: TSDiffPredi
     assert all(one is not None for one in seen)
 
 
-def test_all_windows_train_the_weighing_that_those_held_back_have_chosen(daily: TSDiffPredictor):
-    """They are the last, and what comes is most like them."""
+@pytest.mark.parametrize("held_back", [0, 3])
+def test_the_last_windows_train_the_weighing_too(daily: TSDiffPredictor, held_back: int):
+    """They are most like what comes."""
     predictor, first = copy.deepcopy(daily), foolish()
     predictor.model.weighing = first
-    entries, settings = [week(60)], FineTuning(steps=1, held_back=3, checks=1)
+    entries, settings = [week(60)], FineTuning(steps=1, held_back=held_back, checks=1)
     made = fine_tune(predictor, entries, settings)
     assert made.change.startswith(WEIGHED)
+    assert predictor.model.weighing is first
     anew = tuned(first, tuning_source(daily.model.config, entries, settings, None), settings.seed, _WEIGHINGS)
-    half = _weighed_by_all(HALF_WEIGHED, predictor.model, entries, settings, 1)
     for name, value in anew.state_dict().items():
         torch.testing.assert_close(made.predictor.model.weighing.state_dict()[name], value, rtol=0, atol=0)
-        torch.testing.assert_close(half.state_dict()[name], midway(anew, first).state_dict()[name], rtol=0, atol=0)
+
+
+def test_trained_weights_are_compared_with_the_first_by_the_new_weighing(daily: TSDiffPredictor):
+    """By the foolish one that it came with, any weights around other anchors would seem a gain."""
+    predictor = copy.deepcopy(daily)
+    predictor.model.weighing = foolish()
+    contest = _Contest(predictor, split_windows([{**week(), "item_id": str(n)} for n in range(3)], 7, 2).test)
+    came = contest.first
+    assert contest.weigh(bundled_weighing()) is predictor.model.weighing is bundled_weighing()
+    assert contest.first is contest.best is contest.trials[-1]
+    assert (contest.first.steps, contest.first.change) == (0, WEIGHED)
+    assert contest.first.crps < 0.9 * came.crps
+    contest.look(predictor.model.denoiser, 5)
+    contest.settle()
+    assert contest.best is contest.first
 
 
 def test_a_seed_may_be_below_0(daily: TSDiffPredictor):
@@ -200,10 +181,11 @@ def test_series_that_tell_nothing_are_refused(
         fine_tune(daily, [{**week(), "target": values}], FineTuning(steps=2, held_back=0))
 
 
-def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path):
+@pytest.mark.parametrize("weighing", [foolish(), TunedWeighing.of(bundled_weighing(), foolish())])
+def test_it_is_saved_with_the_model(daily: TSDiffPredictor, tmp_path: Path, weighing: Weighing):
     predictor = copy.deepcopy(daily)
     (usual,) = predictor.predict([week()], 20)
-    predictor.model.weighing = foolish()
+    predictor.model.weighing = weighing
     (one,) = predictor.predict([week()], 20)
     assert not np.allclose(one.samples, usual.samples)
     predictor.serialize(tmp_path / "gluonts")
