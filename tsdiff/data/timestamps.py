@@ -330,9 +330,10 @@ def within_periods(
     stamps = pd.DatetimeIndex(np.concatenate(list(series.values())))
     with quiet():
         kept = to_timestamps(stamps.to_period(unit_freq(freq)), stamp)
-    apart = stamps - kept
-    if (apart == apart[0]).all():
-        return replace(zone, within=apart[0]), []
+    for led in (Zone(), *_months_apart(stamps, kept, freq)):
+        apart = stamps - led.restored(kept)
+        if (apart == apart[0]).all():
+            return replace(zone, within=apart[0], months=led.months, month_end=led.month_end), []
     moved = np.flatnonzero(kept != stamps)
     ends = np.cumsum([len(own) for own in series.values()])
     names, (places, first) = list(series), np.unique(np.searchsorted(ends, moved, "right"), return_index=True)
@@ -341,6 +342,15 @@ def within_periods(
         f"{zone.told(kept[at])})"
         for place, at in zip(places, moved[first], strict=True)
     ]
+
+
+def _months_apart(stamps: pd.DatetimeIndex, kept: pd.DatetimeIndex, freq: str) -> list[Zone]:
+    """What leads from days of quarters or years to the first or last days of the months that timestamps are in; nothing
+    where these differ in how many months they lie apart."""
+    if base_freq(freq) not in ("Q", "Y"):
+        return []
+    months = 12 * (stamps.year - kept.year) + stamps.month - kept.month
+    return [Zone(months=int(months[0]), month_end=end) for end in (False, True) if (months == months[0]).all()]
 
 
 def to_timestamps(periods: pd.PeriodIndex | pd.Series | list[pd.Period], stamp: Stamp = "start") -> pd.DatetimeIndex:
