@@ -40,7 +40,7 @@ class Zone:
         they have it twice, at the first: a warning names the day.
         """
         if self.months is not None:
-            months = stamps.to_period("M") + self.months
+            months = stamps.to_period("M").shift(self.months)
             stamps = months.to_timestamp(how="end" if self.month_end else "start").normalize()
         stamps = stamps + self.within if self.within else stamps
         if self.tz is None:
