@@ -229,6 +229,8 @@ TESTS = {
     "tsdiff/model/config.py": ("tsdiff/test_estimator.py", "tsdiff/model/test_model.py", "tsdiff/test_predictor.py"),
     "tsdiff/windows/covariance.py": ("tsdiff/windows/test_measured.py", "tsdiff/windows/test_covariance.py"),
     "tsdiff/data/": ("tsdiff/data/test_data.py", "tsdiff/data/test_load.py", "tsdiff/data/test_data_sets.py"),
+    "tsdiff/data/agreed.py": ("tsdiff/data/test_agreed.py",),
+    "tsdiff/data/grids.py": ("tsdiff/data/test_times.py", "tsdiff/data/test_data.py"),
     "tsdiff/data/stuck.py": ("tsdiff/data/test_stuck.py",),
     "tsdiff/data/covariates.py": (
         "tsdiff/data/test_layout.py",

@@ -189,13 +189,17 @@ def _is_year(name: object) -> bool:
     return re.fullmatch(r"(1[6-9]|2[0-2])\d\d", str(name)) is not None
 
 
-def numbers_of(column: pd.Series, name: str) -> np.ndarray:
-    """The values of a column, whose name messages tell, as float64 (rows,), NaN where missing.
+def numbers_of(column: pd.Series, name: str, covariate: bool = False) -> np.ndarray:
+    """The values of a column, whose name messages tell, as float64 (rows,), NaN where missing; of a covariate they tell
+    what is made of words.
 
     Raises:
         DataError: a value that is no number.
     """
-    kinds = pd.api.types
+    kinds, words = pd.api.types, ""
+    word = next(iter(column.dropna()), None) if covariate else None
+    if isinstance(word, str) and not any(map(str.isdigit, word)):  # "1,200" is meant as a number
+        words = f", one column for each of its words: df[{name!r}].eq({word!r}).astype(float), and of future_df alike"
     if kinds.is_object_dtype(column.dtype) or kinds.is_string_dtype(column.dtype):
         dated = column.map(lambda value: isinstance(value, (pd.Timestamp, pd.Period, pd.Timedelta)))
         numeric = pd.to_numeric(column.where(~dated, "date"), errors="coerce")
@@ -204,11 +208,11 @@ def numbers_of(column: pd.Series, name: str) -> np.ndarray:
             without = bad & ~column.astype(str).str.contains(r"\d").to_numpy(bool)  # for certain none, unlike "1,200"
             row = int((without if without.any() else bad).argmax())
             raise DataError(
-                f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers"
+                f"column {name!r} is not numeric: row {row} holds {column.iloc[row]!r}; convert it to numbers{words}"
             )
         column = numeric
     if not _numeric(column) or kinds.is_complex_dtype(column.dtype):
-        raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers")
+        raise DataError(f"column {name!r} is not numeric but {column.dtype}; convert it to numbers{words}")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

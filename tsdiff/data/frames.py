@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ import pandas as pd
 
 from shared.checks import Count, checked
 from shared.errors import ConfigError, DataError, DiffusionError, counted, first_line
+from tsdiff.data.agreed import agreed_freq
 from tsdiff.data.columns import (
     ITEM_NAMES,
     TARGET_NAMES,
@@ -29,7 +29,7 @@ from tsdiff.data.columns import (
 )
 from tsdiff.data.covariates import DYNAMIC, completed
 from tsdiff.data.entries import Entry, read_series
-from tsdiff.data.frequency import EXAMPLES, infer_freq, normalise_freq
+from tsdiff.data.frequency import infer_freq, normalise_freq
 from tsdiff.data.layouts import own_name, resampled, row_numbers, was_wide, with_levels
 from tsdiff.data.origin import Origin, Zone
 from tsdiff.data.repeated import check_unique
@@ -40,7 +40,6 @@ from tsdiff.data.timestamps import (
     grid_positions,
     parse_timestamps,
     stamp_side,
-    whole_weeks,
     within_periods,
 )
 
@@ -164,7 +163,7 @@ def series_from_frame(
         notes.append(told_apart(found_id))
     parts = list(_parts(frame, item_id, whole, stamps, zone, values, notes))
     notes += differing_in_spaces(part.item for part in parts)
-    grid = grid or _agreed_freq(parts)
+    grid = grid or agreed_freq({part.item: part.stamps for part in parts})
     call = partial(resampled, frame, item_id, name, target)
     statics = StaticColumns.read(frame, static, vocabulary)
     made = ((part, *_entry(part, grid, zone, call, len(targets), dynamic, not several)) for part in parts)
@@ -271,24 +270,6 @@ def _groups(frame: pd.DataFrame, item_id: str | None, target: str) -> Iterator[t
     order = np.argsort(codes, kind="stable")
     for name, rows in zip(names, np.split(order, np.cumsum(np.bincount(codes))[:-1]), strict=True):
         yield str(name), rows
-
-
-def _agreed_freq(parts: list[Part]) -> str:
-    found = {part.item: infer_freq(part.stamps) for part in parts}
-    votes = Counter(freq for freq in found.values() if freq is not None)
-    if not votes:
-        for part in parts:
-            if (remedy := whole_weeks(part.stamps)) is not None:
-                raise DataError(f"the frequency cannot be inferred: {remedy}")
-        raise DataError(f"the frequency cannot be inferred from the timestamps; give freq, for example {EXAMPLES}")
-    if len(votes) > 1:
-        (first, _), (second, _) = votes.most_common(2)
-        named = {freq: next(item for item, own in found.items() if own == freq) for freq in (first, second)}
-        raise DataError(
-            f"the series differ in frequency: {named[first]!r} looks like {first!r}, {named[second]!r} like"
-            f" {second!r}; give freq if they share one, or handle them apart"
-        )
-    return votes.most_common(1)[0][0]
 
 
 def _entry(

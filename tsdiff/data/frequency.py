@@ -213,6 +213,8 @@ def infer_freq(stamps: pd.DatetimeIndex) -> str | None:
         offset = to_offset(delta)  # type: ignore[call-overload]  # the stubs know only strings
     # A step of about a month that no calendar frequency explains would come out as "31D": no grid at all.
     on_grid = offset is not None and not (gaps % step).any()
+    if on_grid and step == 7 * day:
+        return normalise_freq(f"W-{stamps[0]:%a}".upper())
     return normalise_freq(offset) if offset is not None and (on_grid or delta < pd.Timedelta(days=8)) else None
 
 

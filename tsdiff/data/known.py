@@ -255,7 +255,7 @@ def with_covariates(
         _check_steps(future, keys)
         whole = pd.concat([whole, future], ignore_index=True)
     whole = whole.drop_duplicates(keys)
-    numbers = {name: numbers_of(whole[name], name) for name in columns}
+    numbers = {name: numbers_of(whole[name], name, covariate=True) for name in columns}
     if not any(np.isfinite(values).any() for values in numbers.values()):
         raise DataError(f"covariates {', '.join(map(repr, columns))} have no value at all; leave them out")
     found = series_from_frame(whole, target=list(columns), item_id=item, timestamp=time, freq=series.freq)

@@ -21,12 +21,17 @@ class Zone:
         days: Whether series are in local days, as those of daily and coarser data are; otherwise they are in UTC.
         minutes: Added to UTC, so that whole hours are whole hours in zones of half hours too; below an hour.
         within: How far all timestamps lie within their periods, as hours dated at half past.
+        months: How many months all timestamps lie after those of their quarters or years, as of quarters that are given
+            as such and begin in February; below 0 where they lie before, None where they lie as `within` tells alone.
+        month_end: Whether that leads to a month's last day; otherwise to its first.
     """
 
     tz: tzinfo | None = None
     days: bool = False
     minutes: timedelta = timedelta(0)
     within: timedelta = timedelta(0)
+    months: int | None = None
+    month_end: bool = False
 
     def restored(self, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Naive timestamps of series in the table's zone, and where they were within their periods.
@@ -34,6 +39,9 @@ class Zone:
         A local day begins where its midnight would be; where clocks skip that time, it begins right after, and where
         they have it twice, at the first: a warning names the day.
         """
+        if self.months is not None:
+            months = stamps.to_period("M").shift(self.months)
+            stamps = months.to_timestamp(how="end" if self.month_end else "start").normalize()
         stamps = stamps + self.within if self.within else stamps
         if self.tz is None:
             return stamps

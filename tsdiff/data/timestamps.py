@@ -13,6 +13,7 @@ import pandas as pd
 
 from shared.errors import DataError
 from tsdiff.data.frequency import base_freq, common_freq, multiple, odd, quiet, resampled_freq, unit_freq, usual_freq
+from tsdiff.data.grids import CALENDAR, off_grid, units_after
 from tsdiff.data.origin import Zone, local_times
 from tsdiff.data.year_parts import PART_OF_YEAR, first_days
 
@@ -32,8 +33,8 @@ _FORMATS, _UNITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d"}, {13: "ms", 16: "us", 19: "
 _MONTHS = 12
 _SECONDS_FROM = 9
 """Digits of seconds since 1970; numbers of fewer count steps, as in the M competitions."""
-_CALENDAR = ("M", "Q", "Y")
-_DATED_AT_END = (*_CALENDAR, "W")
+
+_DATED_AT_END = (*CALENDAR, "W")
 _DAYS = (*_DATED_AT_END, "D", "B")
 _OFFSET = re.compile(r"\s*(Z|UTC|[+-]\d{2}:?\d{2})$")
 # A series this much longer than its rows comes from a broken timestamp, not from a gap.
@@ -241,12 +242,9 @@ def grid_positions(
     """
     with quiet():
         start = pd.Period(stamps[0], freq=freq)
-        ordinals = stamps.to_period(unit_freq(freq)).astype(np.int64).to_numpy()
-    steps = ordinals - ordinals[0]
-    off = (steps % multiple(freq) != 0) | _off_phase(stamps, freq)
-    off[1:] |= np.diff(steps) == 0
+    off = off_grid(stamps, freq)
     if off.any():
-        if base_freq(freq) in _CALENDAR and (remedy := whole_weeks(stamps)) is not None:
+        if base_freq(freq) in CALENDAR and (remedy := whole_weeks(stamps)) is not None:
             raise DataError(f"series {item!r}: {remedy}")
         told, usual = f"frequency {freq!r}", freq
         if odd(freq):  # irregular times seem to have such a one
@@ -258,7 +256,7 @@ def grid_positions(
             f" starts at {zone.told(stamps[0])}; resample the series, for example with"
             f" {resampled(resampled_freq(usual))}, or give {given}"
         )
-    positions = steps // multiple(freq)
+    positions = units_after(stamps, freq) // multiple(freq)
     length = int(positions[-1]) + 1
     if length > _SPARSE_LENGTH and length > _SPARSE_RATIO * len(stamps):
         raise DataError(
@@ -293,23 +291,6 @@ def whole_weeks(stamps: pd.DatetimeIndex) -> str | None:
     return f"{apart}, as in retail calendars; date each period {remedy}"
 
 
-def _off_phase(stamps: pd.DatetimeIndex, freq: str) -> np.ndarray:
-    """Where a timestamp sits elsewhere within its period than the first one does."""
-    base = base_freq(freq)
-    if base in _CALENDAR:
-        # A month may be stamped on its first, last or last working day: one row a period is all that is
-        # asked.
-        return np.zeros(len(stamps), dtype=bool)
-    if base == "B":
-        return np.asarray(stamps.dayofweek >= 5) | _differs_in(stamps, pd.Timedelta(days=1))
-    return _differs_in(stamps, pd.Timedelta(days=7) if base == "W" else pd.Timedelta(f"1{base}"))
-
-
-def _differs_in(stamps: pd.DatetimeIndex, unit: pd.Timedelta) -> np.ndarray:
-    fine = stamps.as_unit("ns").to_numpy().astype(np.int64)
-    return np.asarray((fine - fine[0]) % unit.value != 0)
-
-
 def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
     """Tell which day of their periods timestamps name.
 
@@ -323,7 +304,7 @@ def stamp_side(stamps: pd.DatetimeIndex, freq: str) -> Stamp:
         return "start"
     periods, days = stamps.to_period(unit_freq(freq)), stamps.normalize()
     first, last = periods.to_timestamp(how="start"), periods.to_timestamp(how="end").normalize()
-    if base not in _CALENDAR:
+    if base not in CALENDAR:
         return "end" if (days == last).all() else "start"
     at_end = bool((last - days <= days - first).all())
     edge = last if at_end else first
@@ -349,9 +330,10 @@ def within_periods(
     stamps = pd.DatetimeIndex(np.concatenate(list(series.values())))
     with quiet():
         kept = to_timestamps(stamps.to_period(unit_freq(freq)), stamp)
-    apart = stamps - kept
-    if (apart == apart[0]).all():
-        return replace(zone, within=apart[0]), []
+    for led in (Zone(), *_months_apart(stamps, kept, freq)):
+        apart = stamps - led.restored(kept)
+        if (apart == apart[0]).all():
+            return replace(zone, within=apart[0], months=led.months, month_end=led.month_end), []
     moved = np.flatnonzero(kept != stamps)
     ends = np.cumsum([len(own) for own in series.values()])
     names, (places, first) = list(series), np.unique(np.searchsorted(ends, moved, "right"), return_index=True)
@@ -360,6 +342,15 @@ def within_periods(
         f"{zone.told(kept[at])})"
         for place, at in zip(places, moved[first], strict=True)
     ]
+
+
+def _months_apart(stamps: pd.DatetimeIndex, kept: pd.DatetimeIndex, freq: str) -> list[Zone]:
+    """What leads from days of quarters or years to the first or last days of the months that timestamps are in; nothing
+    where these differ in how many months they lie apart."""
+    if base_freq(freq) not in ("Q", "Y"):
+        return []
+    months = 12 * (stamps.year - kept.year) + stamps.month - kept.month
+    return [Zone(months=int(months[0]), month_end=end) for end in (False, True) if (months == months[0]).all()]
 
 
 def to_timestamps(periods: pd.PeriodIndex | pd.Series | list[pd.Period], stamp: Stamp = "start") -> pd.DatetimeIndex:

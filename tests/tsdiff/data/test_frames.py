@@ -311,6 +311,19 @@ def test_results_lie_within_their_periods_where_all_timestamps_do(first, freq, s
     assert made["time"].tolist() == stamps[36:].tolist()
 
 
+@pytest.mark.parametrize("given", ["QS", "QE", "YS", "YE"])
+@pytest.mark.parametrize("anchor", ["JAN", "FEB", "MAR", "APR", "NOV", "DEC"])
+@pytest.mark.parametrize("zone", [None, "Europe/Vienna"])
+def test_quarters_and_years_of_any_month_come_back_where_their_frequency_is_given_without_it(given, anchor, zone):
+    stamps = pd.date_range("2001-01-01", periods=20, freq=f"{given}-{anchor}", tz=zone)
+    series = series_from_frame(pd.DataFrame({"time": stamps[:16], "value": np.arange(16.0)}), freq=given)
+    assert series.freq == f"{given[0]}-DEC"
+    assert not [note for note in series.notes if "moved" in note]
+    after = pd.period_range(series[0]["start"] + 16, periods=4, freq=series[0]["start"].freq)
+    made = series.origin.restored(pd.DataFrame({"item_id": "value", "timestamp": to_timestamps(after, series.stamp)}))
+    assert made["time"].tolist() == stamps[16:].tolist()
+
+
 @pytest.mark.parametrize("day", [2, 15, 16, 25, 28])
 def test_months_dated_on_one_day_are_so_in_forecasts(day):
     stamps = pd.DatetimeIndex([f"{year}-{month:02}-{day:02}" for year in range(2018, 2024) for month in range(1, 13)])

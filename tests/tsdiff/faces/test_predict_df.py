@@ -195,6 +195,18 @@ def test_a_covariate_may_have_any_name(default, name):
     assert set(made.attrs["covariates"]) == {"a", "b"}
 
 
+@pytest.mark.parametrize("kind", [object, "category", "string"])
+def test_covariates_of_words_are_told_how_they_become_numbers(default, kind):
+    words = pd.Series(["none", "sale"] * 60, dtype=kind)
+    given = long().reset_index(drop=True)
+    future = long(stamps=pd.date_range("2024-03-01", periods=3)).drop(columns="target").reset_index(drop=True)
+    with pytest.raises(DataError, match="is not numeric") as told:
+        default.predict_df(given.assign(offer=words), future.assign(offer=words[:6]), prediction_length=3)
+    assert "df['offer'].eq('none').astype(float), and of future_df alike" in str(told.value)
+    given, future = (f.assign(sale=words[: len(f)].eq("sale").astype(float)) for f in (given, future))
+    assert len(default.predict_df(given, future, prediction_length=3, num_samples=2)) == 6
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
