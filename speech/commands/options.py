@@ -108,7 +108,11 @@ class Enhance(ScaleOut, Model):
     ] = False
     overwrite: Annotated[
         bool | None,
-        Option("--overwrite/--skip", help="What to do about targets that exist [skip in folders, else overwrite]."),
+        Option(
+            "--overwrite/--skip",
+            help="What to do about targets that exist [skip in folders; a single "
+            "file: ask on a terminal, else refuse].",
+        ),
     ] = None
     picture: Annotated[
         bool, Option("--picture", help="Draw spectrograms before and after, whole; beside OUT, or in --output.")
