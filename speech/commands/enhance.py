@@ -54,8 +54,8 @@ def _run(options: Enhance, job: Job) -> None:
         return
     if options.engine is not None or options.address is not None:
         report = _scaled(options, job, model, enhancer)
-    elif job.source.is_dir():
-        report = _folder(options, job, model, enhancer)
+    elif job.is_many:
+        report = _many(options, job, model, enhancer)
     else:
         report = _one(enhancer, job)
     tell_report(report, job, enhancer)
@@ -131,8 +131,8 @@ def _scaled(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> Folde
     from speech.scale import enhance_dir
 
     where = options.where(options.workers)
-    if not job.source.is_dir():
-        raise ConfigError(f"--engine takes a folder, and {job.source} is none; leave it out for a single file")
+    if job.several or not job.source.is_dir():
+        raise ConfigError(f"--engine takes a folder, and {job.source} is none; leave it out for single files")
     return enhance_dir(
         job.source,
         job.target,
@@ -148,13 +148,13 @@ def _scaled(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> Folde
     )
 
 
-def _folder(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> FolderReport:
-    """A folder. Where the run is stopped, what was done till then is told and in the tables: the next run, which skips
-    it, has no numbers of it but those."""
+def _many(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> FolderReport:
+    """A folder, or several files. Where the run is stopped, what was done till then is told and in the tables: the next
+    run, which skips it, has no numbers of it but those."""
     report = FolderReport()
     try:
         return enhancer.enhance_dir(
-            job.source,
+            job.several or job.source,
             job.target,
             existing=job.existing,
             workers=options.workers,
@@ -205,7 +205,7 @@ def _draw(report: FolderReport, job: Job) -> int:
 
     failed = dict[str, str]()
     for file in track(report.files, "pictures", "files", total=len(report.files), show=len(report.files) > 1):
-        noisy = job.source / file.name if job.source.is_dir() else job.source
+        noisy, _ = job.ends(file.name)
         place = file.target if job.output is None else job.output / "pictures" / file.name
         try:
             written, tracks = _written(file, noisy, job.raw), (job.track, file.track)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from speech.audio.search import find_audio
 from speech.commands.options import Enhance
 from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.replacing import refuse_or_ask
-from speech.inference.plan import Existing, Plan, plan_folder, refuse_unnamed, target_of
+from speech.inference.plan import Existing, Plan, plan_files, plan_folder, refuse_unnamed, target_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Job:
 
     Attributes:
         source, target: files, or folders.
+        several: recordings that are enhanced into the folder `target`, where there are; `source` is the first of them.
         name: what the source is called; None: as it is.
         output: folder for the report, if any.
         piped: whether the result goes to standard output.
@@ -42,9 +44,17 @@ class Job:
     loudness: LoudnessGoal | None
     track: int | None
     existing: Existing
+    several: tuple[Path, ...] = ()
+
+    @property
+    def is_many(self) -> bool:
+        """Whether there are many recordings, or may be, and `target` is a folder."""
+        return bool(self.several) or self.source.is_dir()
 
     def plan(self) -> Plan:
         """What would be done."""
+        if self.several:
+            return plan_files(self.several, self.target, self.existing, self.raw, self.track)
         if self.source.is_dir():
             paths, passed = find_audio(self.source, self.target)
             plan = plan_folder(paths, self.source, self.target, self.existing, self.raw, self.track)
@@ -57,9 +67,10 @@ class Job:
 
     def ends(self, name: str) -> tuple[Path, Path]:
         """A recording, by the name that reports have of it, and where its result lies."""
-        if not self.source.is_dir():
+        if not self.is_many:
             return self.source, self.target
-        return self.source / name, self.target / written_name(Path(name))
+        noisy = next((path for path in self.several if path.name == name), self.source / name)
+        return noisy, self.target / written_name(Path(name))
 
     def told(self, text: str) -> str:
         """A message, with what the user calls the source in place of where it lies."""
@@ -75,6 +86,9 @@ def job_of(options: Enhance) -> Iterator[Job]:
         DataError: no such recording, or a target that cannot be, or may not be replaced.
         typer.Abort: who sits at the terminal does not want it replaced.
     """
+    if options.more:
+        yield _several(options)
+        return
     loudness, raw = checked_goal(options.loudness), _raw(options)
     source, output, piped = options.source, options.output, options.target == str(STANDARD)
     if options.target is not None:
@@ -102,6 +116,43 @@ def job_of(options: Enhance) -> Iterator[Job]:
         if piped and not options.dry_run:
             target = stack.enter_context(standard_output())
         yield Job(source, target, name, output, piped, raw, loudness, options.track, existing)
+
+
+def _several(options: Enhance) -> Job:
+    """What is asked for by three names or more.
+
+    Raises:
+        DataError: the last is no folder, or one of the others can only be enhanced alone.
+    """
+    assert options.target is not None
+    assert options.more
+    names = [str(options.source), options.target, *options.more]
+    for name in names:
+        refuse_unnamed(name)
+    last = names.pop()
+    if not (os.path.isdir(last) or last.endswith(("/", os.sep))):
+        remedy = "name a folder last" if os.path.exists(last) else f"{last}/ makes it one"
+        raise DataError(f"{last} is no folder; of three names or more the last is one for all results: {remedy}")
+    several = tuple(Path(name) for name in names)
+    for path in several:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, which is enhanced alone: speech enhance {path} {last}")
+        if is_pipe(path):
+            raise DataError(f"{name_of(path)} is enhanced alone; leave it out here")
+    if options.output is not None and not options.dry_run:
+        claim_output(options.output)
+    return Job(
+        source=several[0],
+        target=Path(last),
+        name=None,
+        output=options.output,
+        piped=False,
+        raw=_raw(options),
+        loudness=checked_goal(options.loudness),
+        track=options.track,
+        existing="overwrite" if options.overwrite else "skip",
+        several=several,
+    )
 
 
 def _target(options: Enhance, output: Path | None) -> Path:
