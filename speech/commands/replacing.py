@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from shared.console.command import note
+from shared.console.harmless import harmless
 from shared.errors import DataError, DiffusionError
 from speech.audio.coding import RawFormat
 from speech.audio.files import audio_info
@@ -39,7 +40,7 @@ def refuse_or_ask(source: Path, target: Path, raw: RawFormat | None, track: int 
         raise DataError(f"{target} is there already; {remedy}")
     there, coming = _seconds(target, raw), _seconds(source, raw, track)
     lengths = "" if None in (there, coming) else f" ({there:.1f} s; {source} has {coming:.1f} s)"
-    typer.confirm(f"{target} is there already{lengths}. Replace it?", abort=True, err=True)
+    typer.confirm(harmless(f"{target} is there already{lengths}. Replace it?"), abort=True, err=True)
 
 
 def _seconds(path: Path, raw: RawFormat | None, track: int | None = None) -> float | None:
