@@ -6,8 +6,9 @@
     python recipes/enhance.py noisy.wav clean.wav --model sgmse.ckpt --steps 20 --device cuda    a published model
 
 The result keeps length, rate and channels, and where the format stays the same coding, bit rate and tags; what is not
-kept is said. In a folder, files whose target exists are skipped, so that a
-run that was interrupted goes on where it was (--overwrite makes all of them anew).
+kept is said. In a folder, files whose target exists are skipped, so that a run that was interrupted goes on where it
+was (--overwrite makes all of them anew). A single file that is there is replaced with --overwrite, or once you are
+asked on a terminal.
 """
 
 from speech.commands import script

@@ -20,7 +20,7 @@ import pandas as pd
 import typer
 from gluonts.model.forecast import SampleForecast
 
-from shared.console.command import claim_output, prepare, run, show
+from shared.console.command import claim_output, prepare, run, show, show_lines
 from shared.errors import ConfigError
 from shared.files.io import write_json, write_text
 from tsdiff import TSDiffEstimator
@@ -142,7 +142,7 @@ def main(
     scores = {name: metrics.as_dict() for name, metrics in rows.items()}
     write_json(output / "metrics.json", {**scores, "seconds": round(seconds, 2)})
     plot_forecasts(informed, split.test, output / "forecasts.png", stamp=series.stamp)
-    show(metrics_table(rows))
+    show_lines(metrics_table(rows))
     show(f"results: {output}/ (metrics.md, metrics.json, forecasts.png)")
 
 

@@ -20,7 +20,7 @@ import typer
 from gluonts.dataset.split import TestData
 from gluonts.model.forecast import SampleForecast
 
-from shared.console.command import claim_output, prepare, run, show
+from shared.console.command import claim_output, prepare, run, show, show_lines
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
 from shared.files.io import write_json, write_text
@@ -150,7 +150,7 @@ def main(
     write_json(output / "metrics.json", {**rows, "seconds": {"train": round(seconds, 2)}})
     title = f"the sum of {len(series)} channels"
     plot_forecasts(*summed(joint, test), output / "sum.png", title=title, stamp=series.stamp)
-    show(table)
+    show_lines(table)
     show(f"results: {output}/ (metrics.md, metrics.json, sum.png)")
 
 

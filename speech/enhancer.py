@@ -301,7 +301,7 @@ class Enhancer:
 
     def enhance_dir(
         self,
-        src: str | os.PathLike[str],
+        src: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         dst: str | os.PathLike[str],
         *,
         existing: Existing = "skip",
@@ -312,7 +312,8 @@ class Enhancer:
         track: int | None = None,
         report: FolderReport | None = None,
     ) -> FolderReport:
-        """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere.
+        """Enhance the audio files of a folder, and of the folders in it, into the same tree elsewhere; or several files
+        into a folder.
 
         Targets keep the sources' names, suffixes included, so that `a.wav` and `a.flac` do not meet; those of formats
         that are read and not written get .wav behind it (`a.amr.wav`). A file whose target is that of one before it,
@@ -321,7 +322,8 @@ class Enhancer:
 
         Args:
             src: the folder; files whose suffix is in `speech.audio.coding.AUDIO_SUFFIXES` are taken, with the extra
-                "media" those in `FOREIGN_SUFFIXES` there too, unless they are hidden.
+                "media" those in `FOREIGN_SUFFIXES` there too, unless they are hidden. Or files, each of which counts
+                as one of its name in a folder.
             dst: the folder for the results, made if need be; it may lie in `src`, and is then not searched.
             existing: what to do about targets that are there already.
             workers: batches at a time. None: one per CPU thread of torch on a CPU, where each then runs on its share of
@@ -335,12 +337,14 @@ class Enhancer:
             What became of each file. A file that fails does not keep the others from being enhanced.
 
         Raises:
-            DataError: `src` is no folder, holds no audio, or is `dst`, which may not be an empty text.
+            DataError: `src` is no folder, holds no audio, or is `dst`, which may not be an empty text; or two of the
+                files would have one result.
             ConfigError: no workers, an unknown `existing`, or an impossible loudness or track.
         """
         refuse_unnamed(dst)
         goal, track = checked_goal(loudness), checked(Count | None, track=track)
-        report = enhance_dir(self.engine, Path(src), Path(dst), existing, workers, raw, progress, goal, track, report)
+        place = Path(src) if isinstance(src, str | os.PathLike) else [Path(path) for path in src]
+        report = enhance_dir(self.engine, place, Path(dst), existing, workers, raw, progress, goal, track, report)
         self.nfe = report.nfe
         return report
 

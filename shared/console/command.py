@@ -29,6 +29,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from shared.checks import Count, checked
+from shared.console.harmless import harmless
 from shared.console.notes import Note, for_users
 from shared.console.progress import is_quiet, set_quiet
 from shared.console.tables import turned
@@ -36,10 +37,16 @@ from shared.errors import ConfigError, DiffusionError
 from shared.files.io import UNENCODABLE, temporary_path
 from shared.signals import HANGUP, ending
 
-console = Console()
+
+def _console(**settings: Any) -> Console:
+    """A console that shows text as it is: names in brackets, or between colons, are no markup."""
+    return Console(markup=False, emoji=False, highlight=False, **settings)
+
+
+console = _console()
 """Of results."""
 
-_aside = Console(stderr=True)
+_aside = _console(stderr=True)
 
 _CONTEXT = {"max_content_width": 120}
 """Help as wide as the terminal, up to this."""
@@ -55,7 +62,7 @@ def _tell_version(wanted: bool) -> None:
     if wanted:
         from shared.version import __version__
 
-        console.print(f"anchored-diffusion {__version__}", highlight=False)
+        console.print(f"anchored-diffusion {__version__}")
         raise typer.Exit
 
 
@@ -174,16 +181,23 @@ def _add(app: typer.Typer, name: str | None, verb: Verb | Callable[..., None], a
 
 
 def show(result: str | Table) -> None:
-    """A result, on standard output. A table that is too wide is turned, and one that then is too is not broken."""
+    """A result, on standard output: a line, or a table. One that is too wide is turned, and one that then is too is not
+    broken."""
     # A console keeps the COLUMNS that it was made under.
-    place = console if console.is_terminal else Console(width=None if "COLUMNS" in os.environ else _LOG_WIDTH)
+    place = console if console.is_terminal else _console(width=None if "COLUMNS" in os.environ else _LOG_WIDTH)
     if isinstance(result, Table) and (needed := place.measure(result, options=_unbounded(place)).maximum) > place.width:
         other = turned(result)
         if place.measure(other, options=_unbounded(place)).maximum <= place.width:
             result = other
         else:
-            place = Console(width=needed)
-    place.print(result, markup=False, highlight=False, soft_wrap=isinstance(result, str))
+            place = _console(width=needed)
+    place.print(harmless(result) if isinstance(result, str) else result, soft_wrap=isinstance(result, str))
+
+
+def show_lines(result: str) -> None:
+    """A result of several lines, as a table of Markdown."""
+    for line in result.split("\n"):
+        show(line)
 
 
 def _unbounded(place: Console) -> ConsoleOptions:
@@ -205,7 +219,7 @@ def fail(text: str) -> None:
 def _tell(text: str, style: str) -> None:
     """A line on standard error; none where that takes no more, as a terminal that was closed: the work matters more."""
     with suppress(OSError):
-        _aside.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        _aside.print(harmless(text), style=style, soft_wrap=True)
 
 
 def interrupted(stop: KeyboardInterrupt) -> typer.Exit:
@@ -239,7 +253,7 @@ def stopped_in_order() -> Iterator[None]:
 
 def status(text: str) -> AbstractContextManager[Any]:
     """Tells what is going on, while it goes on, on a terminal."""
-    return nullcontext() if is_quiet() or not _aside.is_terminal else _aside.status(text)
+    return nullcontext() if is_quiet() or not _aside.is_terminal else _aside.status(harmless(text))
 
 
 def prepare(threads: int | None) -> None:
@@ -298,13 +312,23 @@ def run_app(app: typer.Typer) -> None:
         if isinstance(stream, io.TextIOWrapper):  # file names may hold bytes that are no text
             stream.reconfigure(errors=UNENCODABLE)
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except typer.Abort:
+        fail("Aborted!")
+        sys.exit(1)
     except BrokenPipeError:  # whoever read the results has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (DiffusionError, OSError) as error:
         fail(f"error: {error}")
         sys.exit(1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # of typer: what was typed is no command
+            raise
+        said = harmless(error.format_message())
+        error.format_message = lambda: said
+        error.show()  # type: ignore[attr-defined]
+        sys.exit(error.exit_code)  # type: ignore[attr-defined]
 
 
 def kept_lines(about: str | None) -> str | None:

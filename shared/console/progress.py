@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as terminal_bar
 
+from shared.console.harmless import harmless
+
 T = TypeVar("T")
 
 LINE_EVERY = 60.0
@@ -49,7 +51,7 @@ def bar(
     """
     if not show or _quiet or sys.stderr is None:  # closed, as of a program without a console
         return terminal_bar(total=total, initial=initial, disable=True)
-    about: dict[str, Any] = {"total": total, "desc": description, "unit": f" {unit}", "initial": initial}
+    about: dict[str, Any] = {"total": total, "desc": harmless(description), "unit": f" {unit}", "initial": initial}
     if _notebook() or sys.stderr.isatty():
         return _Bar(bar_format=_BAR, mininterval=0.5, leave=leave, dynamic_ncols=True, **about)
     return _Lines(bar_format=_LINE, mininterval=LINE_EVERY, miniters=0, delay=LINE_EVERY, leave=False, **about)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared.console.harmless import harmless
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -26,12 +28,16 @@ def rich_table(
 ) -> Table:
     """A table for `rich.console.Console.print`; its first column begins at the left, the others end at the right."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, caption=caption)
+    def cell(text: str) -> Text:
+        return Text(harmless(text))  # which has no markup
+
+    table = Table(title=title and cell(title), caption=caption and cell(caption))
     for name in head:
-        table.add_column(name, justify="right" if table.columns else "left")
+        table.add_column(cell(name), justify="right" if table.columns else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(cell, row))
     return table
 
 
@@ -40,7 +46,7 @@ def turned(table: Table) -> Table:
     head, *columns = table.columns
     names = [str(head.header), *map(str, head.cells)]
     rows = [[str(column.header), *map(str, column.cells)] for column in columns]
-    return rich_table(names, rows, str(table.title) if table.title else None, str(table.caption or "") or None)
+    return rich_table(names, rows, *(str(text) if text else None for text in (table.title, table.caption)))
 
 
 def shown(value: Any, form: str = ".4f") -> str:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from shared.console.command import claim_output, given, note, prepare, show, stopped_in_order
+from shared.console.command import given, note, prepare, show, stopped_in_order
 from shared.console.progress import track
 from shared.devices import compute_device
-from shared.errors import ConfigError, DataError, DiffusionError
-from speech.audio.coding import AUDIO_SUFFIXES, FOREIGN_SUFFIXES, RawFormat, target_coding, written_name
+from shared.errors import ConfigError, DiffusionError
+from speech.audio.coding import RawFormat, target_coding
 from speech.audio.files import audio_info
-from speech.audio.loudness import checked_goal
 from speech.audio.search import find_audio
-from speech.commands.job import Job
+from speech.commands.job import Job, job_of
 from speech.commands.options import Enhance
-from speech.commands.pipes import STANDARD, is_pipe, name_of, spooled, standard_output
 from speech.commands.rehearsal import rehearse
-from speech.commands.replacing import ask_to_replace
 from speech.commands.tables import write_tables
 from speech.commands.telling import tell_failures, tell_newer, tell_report
 from speech.enhancer import Enhancer
 from speech.inference.files import FileResult
 from speech.inference.folders import FolderReport
-from speech.inference.plan import Existing, like_results, refuse_unnamed, target_of
+from speech.inference.plan import like_results
 from speech.inference.segments import frame_grid
 from speech.loading import load_model
 from speech.model.model import SpeechModel
@@ -40,14 +35,12 @@ from speech.model.model import SpeechModel
 def main(options: Enhance) -> None:
     """Enhance a file, or all files of a folder."""
     prepare(options.threads)
-    with stopped_in_order(), _job(options) as job:
+    with stopped_in_order(), job_of(options) as job:
         _run(options, job)
 
 
 def _run(options: Enhance, job: Job) -> None:
     model = options.model or "default"
-    if options.overwrite is None and not (options.dry_run or job.piped or job.source.is_dir()):
-        ask_to_replace(job.source, job.target, job.raw, job.track)
     enhancer = _enhancer(options, model)
     if job.source.is_dir():
         _tell_results(job)
@@ -61,8 +54,8 @@ def _run(options: Enhance, job: Job) -> None:
         return
     if options.engine is not None or options.address is not None:
         report = _scaled(options, job, model, enhancer)
-    elif job.source.is_dir():
-        report = _folder(options, job, model, enhancer)
+    elif job.is_many:
+        report = _many(options, job, model, enhancer)
     else:
         report = _one(enhancer, job)
     tell_report(report, job, enhancer)
@@ -138,8 +131,8 @@ def _scaled(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> Folde
     from speech.scale import enhance_dir
 
     where = options.where(options.workers)
-    if not job.source.is_dir():
-        raise ConfigError(f"--engine takes a folder, and {job.source} is none; leave it out for a single file")
+    if job.several or not job.source.is_dir():
+        raise ConfigError(f"--engine takes a folder, and {job.source} is none; leave it out for single files")
     return enhance_dir(
         job.source,
         job.target,
@@ -155,78 +148,13 @@ def _scaled(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> Folde
     )
 
 
-@contextlib.contextmanager
-def _job(options: Enhance) -> Iterator[Job]:
-    """What the options ask for. The folder for the report, if any, is made; what comes through a pipe is read."""
-    loudness, raw = checked_goal(options.loudness), _raw(options)
-    source, output = options.source, options.output
-    if options.target is not None:
-        refuse_unnamed(options.target)
-    target = None if options.target is None else Path(options.target)
-    if source != STANDARD and not source.exists():
-        raise DataError(f"{source}: no such file or folder; name a recording, or a folder of them")
-    piped = target == STANDARD
-    if piped and source.is_dir():
-        raise DataError(f"{source} is a folder, which standard output does not take; name a folder for the results")
-    if piped and options.picture and output is None:
-        raise ConfigError("--picture draws beside OUT, which is standard output; give --output FOLDER")
-    if target is None and output is None:
-        output = Path("runs/enhance")
-    if output is not None and not options.dry_run:
-        claim_output(output)
-    with contextlib.ExitStack() as stack:
-        name, called = None, written_name(Path(source.name))
-        if is_pipe(source):
-            name = name_of(source)
-            called = Path("stdin.wav" if source == STANDARD else f"{source.name}.wav")
-            source = stack.enter_context(spooled(source, raw is not None))
-        if piped:
-            target = Path("stdout.wav") if options.dry_run else stack.enter_context(standard_output())
-        elif target is None:
-            assert output is not None
-            target = output / "enhanced" if source.is_dir() else output / "enhanced" / called
-        elif source.is_dir() and target.is_file():
-            raise DataError(f"{target} is a file, {source} a folder; name a folder for the enhanced files")
-        elif source.is_file():
-            target = target_of(called, options.target or target)
-        _tell_kind(source, target)
-        overwrite = options.overwrite if options.overwrite is not None else not source.is_dir()
-        existing: Existing = "overwrite" if overwrite else "skip"
-        yield Job(source, target, name, output, piped, raw, loudness, options.track, existing)
-
-
-def _tell_kind(source: Path, target: Path) -> None:
-    """What a target becomes that is named as a folder and is a file, or the other way round."""
-    if target.exists():
-        return
-    if source.is_file() and not target.suffix:
-        note(f"{target} becomes a file, as its name has no suffix; {target}/ is a folder")
-    elif source.is_dir() and target.suffix.lower() in {*AUDIO_SUFFIXES, *FOREIGN_SUFFIXES}:
-        note(f"{target} becomes a folder, as {source} is one")
-
-
-def _raw(options: Enhance) -> RawFormat | None:
-    """What .raw files hold, where the options tell it.
-
-    Raises:
-        ConfigError: they tell no rate, or what cannot be.
-    """
-    if options.raw_rate is not None:
-        if options.source.is_file() and options.source.suffix.lower() != ".raw":
-            note(f"--raw-rate is of .raw files; {options.source} is read as it says itself")
-        return RawFormat(options.raw_rate, options.raw_channels, options.raw_subtype)
-    if (options.raw_channels, options.raw_subtype) != (Enhance.raw_channels, Enhance.raw_subtype):
-        raise ConfigError("--raw-channels and --raw-subtype are of .raw files; give their --raw-rate too")
-    return None
-
-
-def _folder(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> FolderReport:
-    """A folder. Where the run is stopped, what was done till then is told and in the tables: the next run, which skips
-    it, has no numbers of it but those."""
+def _many(options: Enhance, job: Job, model: str, enhancer: Enhancer) -> FolderReport:
+    """A folder, or several files. Where the run is stopped, what was done till then is told and in the tables: the next
+    run, which skips it, has no numbers of it but those."""
     report = FolderReport()
     try:
         return enhancer.enhance_dir(
-            job.source,
+            job.several or job.source,
             job.target,
             existing=job.existing,
             workers=options.workers,
@@ -277,7 +205,7 @@ def _draw(report: FolderReport, job: Job) -> int:
 
     failed = dict[str, str]()
     for file in track(report.files, "pictures", "files", total=len(report.files), show=len(report.files) > 1):
-        noisy = job.source / file.name if job.source.is_dir() else job.source
+        noisy, _ = job.ends(file.name)
         place = file.target if job.output is None else job.output / "pictures" / file.name
         try:
             written, tracks = _written(file, noisy, job.raw), (job.track, file.track)

@@ -77,6 +77,14 @@ class Enhance(ScaleOut, Model):
             "--output.",
         ),
     ] = None
+    more: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="MORE",
+            help="Of three names or more the last is a folder, there or with a slash at its end, and the others are "
+            "recordings, whose results it gets, each under its name.",
+        ),
+    ] = None
     quality: Quality = "standard"
     start: Annotated[
         Share | None, Option("--reverse-starting-point", help="Time in (0, 1] to start from; below 1 is faster.")
@@ -108,7 +116,11 @@ class Enhance(ScaleOut, Model):
     ] = False
     overwrite: Annotated[
         bool | None,
-        Option("--overwrite/--skip", help="What to do about targets that exist [skip in folders, else overwrite]."),
+        Option(
+            "--overwrite/--skip",
+            help="What to do about targets that exist [skip in folders; a single "
+            "file: ask on a terminal, else refuse].",
+        ),
     ] = None
     picture: Annotated[
         bool, Option("--picture", help="Draw spectrograms before and after, whole; beside OUT, or in --output.")

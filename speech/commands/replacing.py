@@ -1,5 +1,5 @@
-"""Another recording in the place of a result, as where a shell makes two names of *.wav: who sits at a terminal is
-asked before it is lost."""
+"""A file in the place of a result, as where a shell makes two names of *.wav: it is replaced where that was said, or is
+when its user is asked."""
 
 from __future__ import annotations
 
@@ -8,32 +8,44 @@ from pathlib import Path
 
 import typer
 
-from shared.errors import DiffusionError
+from shared.console.command import note
+from shared.console.harmless import harmless
+from shared.errors import DataError, DiffusionError
 from speech.audio.coding import RawFormat
 from speech.audio.files import audio_info
-
-_APART_SECONDS = 0.25
-"""An earlier result is as long as its recording, but for the last block of a coding."""
+from speech.audio.writing import refuse_same
 
 
-def ask_to_replace(source: Path, target: Path, raw: RawFormat | None, track: int | None) -> None:
-    """Ask whether a file may be replaced that is no earlier result, by its length. Where nobody can be asked, as in a
-    script, it may.
+def refuse_or_ask(source: Path, target: Path, raw: RawFormat | None, track: int | None, dry: bool) -> None:
+    """Ask on a terminal whether a file that is there may be replaced; elsewhere, as in a script, refuse to.
 
     Args:
         source: the recording.
-        target: of its result.
+        target: of its result. What is no regular file, as a device, is written to and not replaced.
         raw, track: what .raw files hold, and which sound track of a video is meant.
+        dry: nothing is going to be written; what would come of it is told.
 
     Raises:
+        DataError: it may not, as nobody can be asked; or it is the recording itself.
         typer.Abort: it may not.
     """
-    if any(stream is None or not stream.isatty() for stream in (sys.stdin, sys.stderr)) or not target.is_file():
+    if not target.is_file():
         return
+    refuse_same(source, target)
+    remedy = "--overwrite replaces it, or choose another name"
+    if dry:
+        note(f"{target} is there already: who sits at a terminal is asked about it, and a script is refused; {remedy}")
+        return
+    if any(stream is None or not stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        raise DataError(f"{target} is there already; {remedy}")
+    there, coming = _seconds(target, raw), _seconds(source, raw, track)
+    lengths = "" if None in (there, coming) else f" ({there:.1f} s; {source} has {coming:.1f} s)"
+    typer.confirm(harmless(f"{target} is there already{lengths}. Replace it?"), abort=True, err=True)
+
+
+def _seconds(path: Path, raw: RawFormat | None, track: int | None = None) -> float | None:
+    """How long a recording is; None where it cannot be read."""
     try:
-        there, coming = audio_info(target, raw).seconds, audio_info(source, raw, track).seconds
-    except (DiffusionError, OSError):  # what cannot be read is no recording that is lost, and is told later
-        return
-    if abs(there - coming) > _APART_SECONDS:
-        question = f"{target} is another recording ({there:.1f} s; {source} has {coming:.1f} s). Replace it?"
-        typer.confirm(question, abort=True, err=True)
+        return audio_info(path, raw, track).seconds
+    except (DiffusionError, OSError):
+        return None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from shared.console.command import fail, note, prepare, show
+from shared.console.command import fail, note, prepare, show_lines
 from shared.console.keys import Pressed, keys
 from shared.console.levels import Meters
 from shared.devices import compute_device
@@ -37,7 +37,7 @@ _KEY = " "
 def main(options: Options) -> None:
     """Enhance what comes, until it ends or somebody stops it."""
     if options.list_devices:
-        show(device_list())
+        show_lines(device_list())
         return
     live = options.live or options.input_device is not None or options.output_device is not None
     if not live:

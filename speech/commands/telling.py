@@ -43,7 +43,7 @@ def tell_report(report: FolderReport, job: Job, enhancer: Enhancer) -> None:
             f"{len(report.files)} enhanced ({report.audio_seconds:.1f} s of audio in {report.seconds:.1f} s, {speed}, "
             f"{report.nfe} network calls): {where}"
         )
-    if len(report.files) == 1 and not job.source.is_dir():
+    if len(report.files) == 1 and not job.is_many:
         tell(_taken(report.files[0], enhancer))
 
 

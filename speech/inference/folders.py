@@ -29,7 +29,7 @@ from speech.audio.search import find_audio
 from speech.audio.writing import create_audio, refuse_full
 from speech.inference.engine import Engine
 from speech.inference.files import FileResult, clipped, enhance_file, file_result
-from speech.inference.plan import Existing, Planned, plan_folder
+from speech.inference.plan import Existing, Plan, Planned, plan_files, plan_folder
 from speech.inference.removed import Levels
 from speech.inference.segments import Advance, Tally, bounded
 
@@ -71,7 +71,7 @@ class FolderReport:
 
 def enhance_dir(
     engine: Engine,
-    source: Path,
+    source: Path | Sequence[Path],
     target: Path,
     existing: Existing,
     workers: int | None,
@@ -81,23 +81,22 @@ def enhance_dir(
     track: int | None = None,
     report: FolderReport | None = None,
 ) -> FolderReport:
-    """Enhance the files of a folder; see `speech.enhancer.Enhancer.enhance_dir`."""
+    """Enhance the files of a folder, or several; see `speech.enhancer.Enhancer.enhance_dir`."""
     checked(Existing, existing=existing)
     checked(Count | None, workers=workers)
     started = time.perf_counter()
     report = FolderReport() if report is None else report
-    paths, passed = find_audio(source, target)
-    for folder in {(target / path.relative_to(source)).parent for path in paths}:
+    plan = _plan(source, target, existing, raw, track)
+    files, report.skipped, report.failed = plan.files, plan.skipped, plan.failed
+    for folder in {(target / name).parent for name in (*plan.skipped, *plan.failed, *(file.name for file in files))}:
         remove_unfinished(folder)
-    plan = plan_folder(paths, source, target, existing, raw, track)
-    files, report.skipped, report.failed = plan.files, plan.skipped, {**passed, **plan.failed}
     rates = [file.info.sample_rate for file in files]
     engine.warn_no_room(min(rates, default=engine.sample_rate))
     engine.warn_upper_band(max((engine.rate_of(rate) for rate in rates), default=0))
     batches = _batches(engine, files)
     total = float(sum(file.info.seconds * file.info.channels for file in files))
     try:
-        with bar(total, source.name, "s", show=progress) as shown:
+        with bar(total, source.name if isinstance(source, Path) else target.name, "s", show=progress) as shown:
             job = _Job(engine, raw, loudness, track, report, bounded(shown))
             _run_all(job, batches, *_share(engine, workers, len(batches)))
     finally:  # of a run that is stopped, too
@@ -105,6 +104,17 @@ def enhance_dir(
         report.failed = dict(sorted(report.failed.items()))
         report.seconds = time.perf_counter() - started
     return report
+
+
+def _plan(
+    source: Path | Sequence[Path], target: Path, existing: Existing, raw: RawFormat | None, track: int | None
+) -> Plan:
+    if not isinstance(source, Path):
+        return plan_files(source, target, existing, raw, track)
+    paths, passed = find_audio(source, target)
+    plan = plan_folder(paths, source, target, existing, raw, track)
+    plan.failed = {**passed, **plan.failed}
+    return plan
 
 
 def _batches(engine: Engine, files: Sequence[Planned]) -> list[list[Planned]]:

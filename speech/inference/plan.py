@@ -86,6 +86,31 @@ def plan_folder(
     return plan
 
 
+def plan_files(
+    paths: Sequence[Path],
+    target: Path,
+    existing: Existing,
+    raw: RawFormat | None,
+    track: int | None = None,
+) -> Plan:
+    """The plan for recordings from wherever, whose results lie side by side in `target`; each goes by its own name.
+
+    Raises:
+        DataError: two of them would have one result there.
+    """
+    first, plan = dict[str, Path](), Plan()
+    for path in dict.fromkeys(paths):
+        written = written_name(Path(path.name))
+        other = first.setdefault(written.name.casefold(), path)
+        if other != path:
+            raise DataError(
+                f"the results of {other} and {path} would both be {target / written}; enhance one of them by itself, "
+                "into another folder"
+            )
+        plan.add(path.name, path, target / written, existing, raw, track)
+    return plan
+
+
 def meeting(names: Iterable[str]) -> dict[str, str]:
     """Those of some files whose results would take the place of an earlier file's, by name, and why. Names that differ
     in case alone count as equal, as they do for many file systems."""

@@ -97,6 +97,16 @@ def runner(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipes
     return Recipes(workspace)
 
 
+@pytest.fixture(autouse=True)
+def anew(workspace: Path) -> Iterator[None]:
+    """A reader begins without the results of other pages, which are not replaced unasked."""
+    before = set(workspace.iterdir())
+    yield
+    for path in set(workspace.iterdir()) - before:
+        if path.is_file():
+            path.unlink()
+
+
 def run(runner: Recipes, command: str, *more: str) -> tuple[int, str]:
     """A command as typed, with further arguments at its end."""
     words = arguments(command)

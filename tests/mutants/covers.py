@@ -27,6 +27,7 @@ TESTS = {
         "shared/training/test_optimisation.py",
     ),
     "shared/files/checkpoint.py": ("shared/files/test_checkpoint.py", "tsdiff/model/test_model.py", "test_hub.py"),
+    "shared/console/harmless.py": ("shared/console/test_harmless.py",),
     "shared/console/command.py": ("shared/console/test_command.py",),
     "shared/elbo.py": ("shared/test_elbo.py",),
     "shared/views.py": ("shared/test_likelihood.py", "shared/samplers/test_solvers.py"),

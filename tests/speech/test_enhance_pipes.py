@@ -255,9 +255,9 @@ def test_one_file_tells_what_was_removed_and_how_far_draws_agree(recipes, tmp_pa
     done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav")
     assert "removed " in done.out
     assert "dB overall; one deterministic result: nothing tells how sure it is" in done.out
-    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--steps", 2)
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--steps", 2, "--overwrite")
     assert "one draw: --draws 4 tells how far draws agree" in done.out
-    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--draws", 3, "--steps", 2)
+    done = enhance(recipes, tmp_path / "a.wav", tmp_path / "b.wav", "--draws", 3, "--steps", 2, "--overwrite")
     assert "dB below the result apart from it" in done.out
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.console.command import claim_output, note, prepare, show, status
+from shared.console.command import claim_output, note, prepare, show, show_lines, status
 from shared.console.notes import Note
 from shared.errors import ConfigError, DataError, counted
 from shared.files.io import write_csv, write_json, write_text
@@ -249,7 +249,7 @@ def write_results(
     if metrics:
         write_text(output / "evaluation.md", evaluation_text(metrics, injection, quantile))
         show(f"injected anomalies found (AUROC / average precision over steps; more in {output / 'evaluation.md'}):")
-        show(detection_table(metrics))
+        show_lines(detection_table(metrics))
     else:
         for name in _OF_INJECTION:  # of an earlier run
             (output / name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shared.console.command import note, show
+from shared.console.command import note, show, show_lines
 from shared.console.notes import Note
 from shared.errors import ConfigError
 from shared.files.io import write_text
@@ -62,7 +62,7 @@ def _chosen_forecaster(
     for one in made.models:
         name_inputs(one.model, job.series)
     seconds = time.perf_counter() - started
-    show(str(made.report))
+    show_lines(str(made.report))
     write_text(options.output / "candidates.md", f"{made.report}\n")
     made = made.with_sampling(**sampling)
     folder = options.output / "auto"

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from shared.console.command import claim_output, note, prepare, show, status
+from shared.console.command import claim_output, note, prepare, show, show_lines, status
 from shared.console.progress import track
 from shared.console.tables import markdown
 from shared.errors import ConfigError, DataError
@@ -217,8 +217,8 @@ def main(options: Synthesize) -> None:
         "seconds": {"train": round(train_seconds, 2), "synthesize": round(draw_seconds, 2)},
     }
     write_report(output, looks, worth, about, f"{n} synthetic windows of {length} steps")
-    show(realism_table(looks))
-    show(downstream_table(worth))
+    show_lines(realism_table(looks))
+    show_lines(downstream_table(worth))
     tables = "synthetic.parquet, synthetic.csv" if options.csv else "synthetic.parquet"
     reports = "realism.md, realism.csv, realism.png, downstream.csv, metrics.json"
     show(f"results: {output}/ ({tables}, synthetic/ in GluonTS's layout, {reports})")

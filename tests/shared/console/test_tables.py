@@ -16,7 +16,7 @@ def test_turned_twice_is_as_before():
     again = turned(turned(table))
     assert [str(one.header) for one in again.columns] == HEAD
     assert [list(one.cells) for one in again.columns] == [list(one.cells) for one in table.columns]
-    assert (again.title, again.caption) == ("t", "c")
+    assert (str(again.title), str(again.caption)) == ("t", "c")
 
 
 @pytest.mark.parametrize(("width", "rows"), [(200, 2), (60, 6), (20, 2)])

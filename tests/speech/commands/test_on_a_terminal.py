@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import typer
 
+from shared.errors import DataError
 from speech.commands.enhance import main
 from speech.commands.options import Enhance
 from tests.speech.commands.terminal import answering, shown
@@ -32,33 +33,63 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a.wav", tmp_path / "b.wav"
 
 
-def test_another_recording_is_asked_about(two: tuple[Path, Path], model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_there_is_asked_about(
+    two: tuple[Path, Path], model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = two
     before = second.read_bytes()
     with answering("n\n", monkeypatch) as here:
         with pytest.raises(typer.Abort):
             main(Enhance(source=first, target=str(second), model=model))
-        assert "b.wav is another recording (1.5 s; " in shown(here)
+        assert "b.wav is there already (1.5 s; " in shown(here)
     assert second.read_bytes() == before
     with answering("y\n", monkeypatch):
         main(Enhance(source=first, target=str(second), model=model))
     assert soundfile.info(second).frames == 16000
+    second.write_text("no sound")
+    with answering("y\n", monkeypatch) as here:
+        main(Enhance(source=first, target=str(second), model=model))
+        assert "b.wav is there already. Replace it?" in shown(here)
+    assert soundfile.info(second).frames == 16000
 
 
-def test_nobody_is_asked_about_earlier_results_nor_where_it_is_told_or_nobody_sits(
-    two: tuple[Path, Path], model: str, monkeypatch: pytest.MonkeyPatch
+def test_nobody_is_asked_where_it_is_told_or_the_result_is_the_reports_own(
+    two: tuple[Path, Path], model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first, second = two
-    target = first.with_name("clean.wav")
-    with answering("n\nn\nn\n", monkeypatch):
+    with answering("n\nn\nn\nn\n", monkeypatch):
+        main(Enhance(source=first, target=str(second), model=model, overwrite=True))
         for _ in range(2):
-            main(Enhance(source=first, target=str(target), model=model))
-        target.write_text("no sound")
-        main(Enhance(source=first, target=str(target), model=model))
-        main(Enhance(source=second, target=str(target), model=model, overwrite=True))
-    assert soundfile.info(target).frames == 24000
-    main(Enhance(source=first, target=str(target), model=model))
-    assert soundfile.info(target).frames == 16000
+            main(Enhance(source=first, output=tmp_path / "report", model=model))
+        main(Enhance(source=first, target=str(second), model=model, overwrite=False))
+        main(Enhance(source=first, target=str(second), model=model, dry_run=True))
+    assert soundfile.info(second).frames == 16000
+    assert (tmp_path / "report/enhanced/a.wav").is_file()
+
+
+def test_where_nobody_sits_a_file_that_is_there_is_refused_before_the_work(
+    two: tuple[Path, Path], model: str, tmp_path: Path
+) -> None:
+    first, second = two
+    before = second.read_bytes()
+    (tmp_path / "old").mkdir()
+    for target in (tmp_path / "old/a.wav", tmp_path / "text"):
+        target.write_text("kept")
+    for target in (second, tmp_path / "old", tmp_path / "text"):
+        with pytest.raises(DataError, match=r"is there already; --overwrite replaces it, or choose another name"):
+            main(Enhance(source=first, target=str(target), model="./none", output=tmp_path / "report"))
+    assert second.read_bytes() == before
+    assert (tmp_path / "old/a.wav").read_text() == (tmp_path / "text").read_text() == "kept"
+    assert not (tmp_path / "report").exists()
+    with pytest.raises(DataError, match="is the noisy file itself"):
+        main(Enhance(source=first, target=str(first), model=model))
+
+
+def test_a_rehearsal_tells_of_a_file_that_is_there(
+    two: tuple[Path, Path], model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(Enhance(source=two[0], target=str(two[1]), model=model, dry_run=True))
+    assert "b.wav is there already: who sits at a terminal" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_the_pictures_of_a_folder_show_how_far_they_are(
