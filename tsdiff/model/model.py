@@ -52,7 +52,10 @@ from tsdiff.windows.weighing import TunedWeighing, Weighing
 FORMAT, VERSION = "tsdiff", 2
 BUNDLED = Path(__file__).parents[1] / "pretrained"
 _MEASURED = ("covariance_directions", "covariance_variances")
-_LATER = tuple(f"weighing.{layer}.weight" for layer in ("ago", "tilted", "late", "newer", "newest"))
+_LATER = (
+    *(f"weighing.{layer}.weight" for layer in ("ago", "tilted", "late", "newer", "newest")),
+    "weighing.share",
+)
 """What the weighing of models that were saved before lacks."""
 _A_MONDAY = "2001-01-01"
 

@@ -148,12 +148,18 @@ class AnchoredSource:
         self.horizons = horizons or {}
         self.weighing: Weighing | None = None
         self.draw_group = GroupDraw(corpus, chances.synthetic)
-        self.longest = max(len(place.values) for group in (*corpus.real, *corpus.synthetic) for place in group.places)
+        self._series = [place.values for group in (*corpus.real, *corpus.synthetic) for place in group.places]
+        self.longest = max(map(len, self._series))
         if self.longest <= _FEWEST:
             raise DataError(
                 f"the longest series has {self.longest} values, and training needs {_FEWEST + 1}: forecast with the "
                 "model as it is"
             )
+
+    @property
+    def known(self) -> int:
+        """How many values of all series are there."""
+        return sum(int(np.count_nonzero(~np.isnan(values))) for values in self._series)
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """x0 and mask (batch·draws, length, 1), the features, and what is told around the anchor."""

@@ -23,7 +23,7 @@ from tsdiff.windows.anchors import remembered
 from tsdiff.windows.filling import expected
 from tsdiff.windows.sides import pool_of
 from tsdiff.windows.simple import Seasons
-from tsdiff.windows.weighing import TunedWeighing, Weighing, pool_inputs
+from tsdiff.windows.weighing import TunedWeighing, Weighing, pool_inputs, share_of
 
 Collected = dict[str, Tensor]
 """Windows as `told_of` tells them, stacked."""
@@ -155,7 +155,8 @@ def descended(
 
 def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> TunedWeighing:
     """A copy that is trained on for the source's series, beside the network that it began from; one that is such a pair
-    already keeps what it began from.
+    already keeps what it began from. The fewer values the series have, the less the judgement is that of the copy
+    (`tsdiff.windows.weighing.share_of`).
 
     Args:
         network: where it begins.
@@ -173,7 +174,8 @@ def tuned(network: Weighing, source: AnchoredSource, seed: int, steps: int) -> T
     with torch.random.fork_rng(devices=[]):  # networks are made, whose first weights are random
         if isinstance(network, TunedWeighing):
             before, start = network.before, network.trained()
-        return TunedWeighing.of(before, trained_on(start, data, seed, steps))
+        share = share_of(source.known / source.config.prediction_length)
+        return TunedWeighing.of(before, trained_on(start, data, seed, steps), share)
 
 
 def trained_on(network: Weighing, data: Collected, seed: int, steps: int, rate: float = RATE) -> Weighing:

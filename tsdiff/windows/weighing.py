@@ -28,6 +28,10 @@ _LEAST, _FARTHEST = 1e-2, 1e6
 _OLDER = 32
 """Candidates that weights knew which were saved before there were more."""
 _STEPWISE, _PLACES, _TILTED = 2, 4, 4
+MOST_SHARE = 0.5
+"""Of a network that was trained on for some series, in what it says together with the one that it began from."""
+_HALF_OF_IT = 200.0
+"""Disjoint windows of which it gets half of that."""
 
 
 class Weighing(nn.Module):
@@ -111,24 +115,28 @@ class Weighing(nn.Module):
 class TunedWeighing(Weighing):
     """A network that was trained on for some series, and the one that it began from, as one.
 
-    It gives the mean and the deviation of the mixture of both judgements, half each (Winkler 1981, "Combining
-    probability distributions from dependent information sources"): where the two disagree, errors are expected to be
-    larger. So what the past of few series says does not rule where their future is unlike it.
+    It gives the mean and the deviation of the mixture of both judgements (Winkler 1981, "Combining probability
+    distributions from dependent information sources"): where the two disagree, errors are expected to be larger. So
+    what the past of few series says does not rule where their future is unlike it.
 
     Attributes:
         before: where the training began.
+        share: of the trained one in the mixture, a number.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.before = Weighing()
+        self.share: Tensor
+        self.register_buffer("share", torch.tensor(MOST_SHARE))
 
     @classmethod
-    def of(cls, before: Weighing, trained: Weighing) -> TunedWeighing:
-        """Of copies of both networks."""
+    def of(cls, before: Weighing, trained: Weighing, share: float = MOST_SHARE) -> TunedWeighing:
+        """Of copies of both networks, with a share of the trained one from 0 to 1."""
         made = cls()
         made.before.load_state_dict(before.state_dict())
         made.load_state_dict(trained.state_dict(), strict=False)
+        made.share.fill_(share)
         return made.eval()
 
     def trained(self) -> Weighing:
@@ -140,8 +148,15 @@ class TunedWeighing(Weighing):
     def forward(self, *args: Tensor, **told: Tensor) -> tuple[Tensor, Tensor]:
         """As `Weighing.forward`."""
         (mean, deviation), (first, wide) = super().forward(*args, **told), self.before(*args, **told)
-        variance = (deviation**2 + wide**2) / 2 + ((mean - first) / 2) ** 2
-        return (mean + first) / 2, variance.sqrt()
+        share, rest = self.share, 1 - self.share
+        variance = share * deviation**2 + rest * wide**2 + share * rest * (mean - first) ** 2
+        return share * mean + rest * first, variance.sqrt()
+
+
+def share_of(windows: float) -> float:
+    """What share of the judgement a network gets that was trained on so many disjoint horizons: half of many, nearly
+    none of a few dozen, from which it learns what does not hold (`benchmarks/weighing_share.py`)."""
+    return MOST_SHARE * windows**2 / (windows**2 + _HALF_OF_IT**2)
 
 
 def pool_inputs(pool: Pool, steps: np.ndarray) -> dict[str, np.ndarray]:

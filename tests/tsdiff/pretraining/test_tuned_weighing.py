@@ -53,7 +53,8 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
     made, again = (tuned(first, source(), 0, 20) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     with torch.no_grad():
-        assert weighing_loss(made, fresh) < 0.98 * weighing_loss(first, fresh)
+        assert weighing_loss(TunedWeighing.of(first, made.trained()), fresh) < 0.98 * weighing_loss(first, fresh)
+        assert weighing_loss(made, fresh) < weighing_loss(first, fresh)
         assert weighing_loss(made.trained(), fresh) < 0.98 * weighing_loss(first, fresh)
     for name, value in made.state_dict().items():
         torch.testing.assert_close(value, again.state_dict()[name], rtol=0, atol=0)
@@ -62,16 +63,45 @@ def test_it_learns_the_series_and_leaves_what_it_began_with():
             torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_two_that_were_asked_say_what_half_of_each_would_say():
-    """Mean and deviation of draws of which each network gives half."""
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_two_that_were_asked_say_what_draws_of_both_would_say(share: float):
+    """Mean and deviation of draws of which the trained network gives a share."""
     told = {name: part[:8] for name, part in collected(islice(forecast_windows(source(), 5), 8)).items()}
     del told["actual"], told["naive"]
     with torch.no_grad():
         pairs = [one(**told) for one in (bundled_weighing(), foolish())]
-        mean, deviation = TunedWeighing.of(bundled_weighing(), foolish())(**told)
-        draws = torch.cat([torch.distributions.Normal(*pair).sample((20_000,)).double() for pair in pairs])
-    torch.testing.assert_close(mean.double(), draws.mean(0), rtol=0, atol=0.05 * float(deviation.max()))
-    torch.testing.assert_close(deviation.double(), draws.std(0), rtol=0.02, atol=0)
+        mean, deviation = TunedWeighing.of(bundled_weighing(), foolish(), share)(**told)
+        counts = (round((1 - share) * 40_000), round(share * 40_000))
+        draws = [torch.distributions.Normal(*pair).sample((n,)).double() for pair, n in zip(pairs, counts, strict=True)]
+        together = torch.cat(draws)
+    torch.testing.assert_close(mean.double(), together.mean(0), rtol=0, atol=0.05 * float(deviation.max()))
+    torch.testing.assert_close(deviation.double(), together.std(0), rtol=0.02, atol=0)
+
+
+def test_what_few_windows_taught_counts_little(daily: TSDiffPredictor):
+    """Of a few dozen windows it learns what does not hold."""
+    shares = {}
+    for values in (70, 1400, 7 * 10_000):
+        entry = {**week(values), "target": np.where(np.arange(values) % 2, np.nan, week(values)["target"])}
+        anchored = tuning_source(daily.model.config, [entry], FineTuning(), None)
+        shares[values] = float(tuned(bundled_weighing(), anchored, 0, 1).share)
+    assert shares[70] == pytest.approx(0.5 * 25 / (25 + 200**2))  # five windows: every second value is missing
+    assert shares[1400] == pytest.approx(0.1)
+    assert 0.49 < shares[7 * 10_000] < 0.5
+
+
+def test_models_that_were_fine_tuned_before_there_were_shares_give_half(daily: TSDiffPredictor, tmp_path: Path):
+    predictor = copy.deepcopy(daily)
+    predictor.model.weighing = TunedWeighing.of(bundled_weighing(), foolish(), 0.3)
+    predictor.save_pretrained(tmp_path)
+    assert float(TSDiffPredictor.from_pretrained(tmp_path).model.weighing.share) == pytest.approx(0.3)
+    (file,) = tmp_path.rglob("*.safetensors")
+    weights = load_file(file)
+    with safe_open(file, "pt") as opened:
+        about = opened.metadata()
+    del weights["weighing.share"]
+    save_file(weights, file, about)
+    assert float(TSDiffPredictor.from_pretrained(tmp_path).model.weighing.share) == 0.5
 
 
 def test_what_was_tuned_before_is_tuned_on_beside_what_it_began_from():
