@@ -267,7 +267,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert done.code == 0, done.said
     assert "2 network calls" in done.said
     assert "results of its two networks are" in done.said
-    done = recipes.run("enhance", tmp_path / "in/a.wav", tmp_path / "b.wav", "--model", beside, "--quality", "best")
+    done = recipes.run("enhance", tmp_path / "in/a.wav", tmp_path / "c.wav", "--model", beside, "--quality", "best")
     assert done.code == 1
     assert "names no companion" in done.said
     done = recipes.run(
