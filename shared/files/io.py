@@ -107,37 +107,54 @@ def temporary_path(parent: str | os.PathLike[str], suffix: str = "", *, folder: 
     parent = Path(parent)
     parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(parent)
-    path, lock = claim_path(parent, suffix, folder=folder)
+    claim = Claim()
     try:
-        yield path
+        yield claim.take(parent, suffix, folder=folder)
     finally:
-        _remove(path)
-        if lock is not None:
-            os.close(lock)
+        claim.end()
 
 
-def claim_path(parent: Path, suffix: str = "", *, folder: bool = False) -> tuple[Path, int | None]:
-    """Make an empty file (or folder) of an unused short name in `parent`: its path, and the handle that locks it, None
-    where the system has no locks. The lock ends with the handle, and so with the process, however that ends."""
-    suffix = suffix if len(os.fsencode(suffix)) <= _LONGEST_SUFFIX else ""
-    while True:
-        path = parent / f"{UNFINISHED}{secrets.token_hex(6)}{suffix}"
-        if folder:
-            path.mkdir()
-            if fcntl is None:  # Windows opens no folder
-                return path, None
-            handle = os.open(path, os.O_RDONLY)
-        else:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if fcntl is None:
-            os.close(handle)
-            return path, None
-        with suppress(OSError):  # a file system without locks, where nothing is taken for left behind either
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(path), os.fstat(handle)):
-                return path, handle
-        os.close(handle)  # another process took it for left behind before it was locked
+class Claim:
+    """A path of an unused short name that is this process's, and locked, from `take` to `end`.
+
+    Whoever ends it in a `finally` may be stopped by a signal at any moment, that of taking it too: the name is known
+    here before there is anything of it. The lock ends with the process, however that ends.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._lock: int | None = None
+
+    def take(self, parent: Path, suffix: str = "", *, folder: bool = False) -> Path:
+        """Make an empty file (or folder) in `parent` and lock it, where the system has locks."""
+        suffix = suffix if len(os.fsencode(suffix)) <= _LONGEST_SUFFIX else ""
+        while True:
+            path = self._path = parent / f"{UNFINISHED}{secrets.token_hex(6)}{suffix}"
+            if folder:
+                path.mkdir()
+                if fcntl is None:  # Windows opens no folder
+                    return path
+            self._lock = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            if fcntl is None:
+                self._unlock()
+                return path
+            with suppress(OSError):  # a file system without locks, where nothing is taken for left behind either
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(self._lock)):
+                    return path
+            self._unlock()  # another process took it for left behind before it was locked
+
+    def end(self) -> None:
+        """Remove what is still there, and unlock it."""
+        if self._path is not None:
+            _remove(self._path)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import DataError
-from shared.files.io import claim_path, remove_unfinished
+from shared.files.io import Claim, remove_unfinished
 
 KINDS = (np.dtype(np.float64), np.dtype(np.float32))
 """Of the numbers of targets, and of dynamic features."""
@@ -53,14 +53,16 @@ class Spooled:
     started afresh) open it again for themselves.
     """
 
-    def __init__(self, path: Path, lock: int | None = None):
-        self.path, self.nbytes = path, 0
+    def __init__(self, folder: Path):
+        self.nbytes = 0
         self._offsets = array("q")
         self._writer: Any = None
         self._reader: Any = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._remove = weakref.finalize(self, _remove, path, self._pid, lock)
+        claim = Claim()
+        self._remove = weakref.finalize(self, _remove, claim, self._pid)
+        self.path = claim.take(folder, ".values")
 
     @classmethod
     def of(cls, values: InMemory, folder: str | os.PathLike[str] | None) -> Spooled:
@@ -69,13 +71,12 @@ class Spooled:
             where = Path(folder or tempfile.gettempdir())
             where.mkdir(parents=True, exist_ok=True)
             remove_unfinished(where)
-            path, lock = claim_path(where, ".values")
+            spooled = cls(where)
         except OSError as error:
             raise DataError(
                 f"{where} takes no file for the series ({error.strerror}); choose another folder"
             ) from error
-        spooled = cls(path, lock)
-        spooled._writer = path.open("wb", buffering=2**20)
+        spooled._writer = spooled.path.open("wb", buffering=2**20)
         for parts in values.parts:
             spooled.append(parts)
         return spooled
@@ -168,12 +169,10 @@ class Spooled:
         self.path, self.nbytes, self._offsets = state["path"], state["nbytes"], state["offsets"]
         self._writer = self._reader = None
         self._pid, self._lock = os.getpid(), threading.Lock()
-        self._remove = weakref.finalize(self, _remove, self.path, -1, None)
+        self._remove = weakref.finalize(self, _remove, Claim(), self._pid)  # which has nothing
 
 
-def _remove(path: Path, pid: int, lock: int | None) -> None:
+def _remove(claim: Claim, pid: int) -> None:
     """Remove the file, in the process that made it alone: a forked worker's end is not the end of the store."""
     if os.getpid() == pid:
-        path.unlink(missing_ok=True)
-        if lock is not None:
-            os.close(lock)
+        claim.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +22,11 @@ import torch
 
 from shared.console.command import claim_output
 from shared.errors import ConfigError, DataError
+from shared.files import io
 from shared.files.io import UNFINISHED, atomic_folder, atomic_path, remove_unfinished, write_csv, write_text
 from shared.training.loop import AtomicIO
 from tests.isolated import forked
+from tests.stops import stopped_everywhere
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -114,6 +117,21 @@ def test_a_killed_writer_leaves_a_whole_file_and_the_next_run_removes_the_rest(t
     assert left > 0
     write_text(target, "the next run")
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def one_folder(target: Path) -> None:
+    with atomic_folder(target) as temporary:
+        (temporary / "part").write_text("new")
+
+
+@pytest.mark.parametrize("write", [lambda target: write_text(target, "new"), one_folder])
+def test_a_stop_at_any_moment_leaves_nothing_unfinished(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    stops = 0
+    for stop in stopped_everywhere(lambda: write(tmp_path / "a"), io, contextlib):
+        assert left_in(tmp_path) == [], stop
+        stops += 1
+    assert stops > 300
+    assert os.listdir(tmp_path) == ["a"]
 
 
 HOLD = """

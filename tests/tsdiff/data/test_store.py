@@ -18,10 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError
+from shared.files import io
 from shared.files.io import UNFINISHED
 from tests.conftest import ROOT
-from tsdiff.data import SeriesStore, series_from_gluonts, split
+from tests.stops import stopped_everywhere
+from tsdiff.data import SeriesStore, series_from_gluonts, split, spool
 from tsdiff.data.covariates import Layout
+from tsdiff.data.spool import InMemory, Spooled
 
 
 @st.composite
@@ -93,6 +96,15 @@ def hourly(count: int = 3, length: int = 50, **fields: Any) -> list[dict[str, An
     start = pd.Period("2024-01-01", freq="h")
     values = np.arange(count * length, dtype=np.float64).reshape(count, length)
     return [{"item_id": f"s{i}", "start": start, "target": row, **fields} for i, row in enumerate(values)]
+
+
+def test_a_stop_at_any_moment_of_its_beginning_leaves_no_file(tmp_path: Path):
+    stops = 0
+    for stop in stopped_everywhere(lambda: Spooled.of(InMemory(), tmp_path), io, spool):
+        gc.collect()
+        assert list(tmp_path.iterdir()) == [], stop
+        stops += 1
+    assert stops > 100
 
 
 def test_the_file_lies_where_asked_and_is_removed(tmp_path: Path):
@@ -189,9 +201,7 @@ def test_no_series_and_no_room_are_said(tmp_path: Path):
     with pytest.raises(DataError, match="choose another folder"):
         SeriesStore.of(hourly(), spool_above=0, folder=tmp_path / "file" / "below")
     if Path("/dev/full").exists():  # a disk that is always full
-        from tsdiff.data.spool import Spooled
-
-        full = Spooled(tmp_path / "x.f32")
+        full = Spooled(tmp_path)
         full._writer = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
         with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
             full.append([np.zeros((1, 10), np.float32)])
