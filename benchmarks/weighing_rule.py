@@ -16,11 +16,11 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,8 @@ RESULTS = Path("benchmarks/results")
 BUNDLED, TOGETHER = "bundled", "with the bundled one"
 ALONE = {"alone": (TUNING_STEPS, RATE), "alone, gently": (300, 1e-3)}
 """Steps and peak rates, by name."""
+Found = TypeVar("Found")
+"""What a task gave."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,11 @@ def written(path: Path, results: dict[str, dict[str, list[float]]]) -> None:
     write_text(path, report(results))
 
 
+def told(found: dict[str, list[float]]) -> str:
+    """The changes of a task, for who waits."""
+    return ", ".join(f"{way} {change(found, way):+.1f} %" for way in (TOGETHER, *ALONE))
+
+
 def main(
     data: DataFolder = DEFAULT_DATA,
     output: Annotated[Path, typer.Option(help="Folder for the table.")] = RESULTS,
@@ -151,17 +158,23 @@ def main(
 ) -> None:
     """Measure what is missing, then write the table."""
     torch.set_num_threads(1)
-    path: Path = output / "weighing_rule.md"
-    results: dict[str, dict[str, list[float]]] = kept(path)
-    for task in () if report_only else tasks(data):
+    measure(output / "weighing_rule.md", () if report_only else tasks(data), scored, written, told)
+
+
+def measure(
+    path: Path,
+    tasks: Iterable[Task],
+    scored: Callable[[Task], Found],
+    written: Callable[[Path, dict[str, Found]], None],
+    told: Callable[[Found], str],
+) -> None:
+    """Score the tasks that have not been, and write what there is after each."""
+    results: dict[str, Found] = kept(path)
+    for task in tasks:
         if task.name not in results:
             results[task.name] = scored(task)
             written(path, results)
-            print(
-                task.name,
-                *(f"{way} {change(results[task.name], way):+.1f} %" for way in (TOGETHER, *ALONE)),
-                flush=True,
-            )
+            print(task.name, told(results[task.name]), flush=True)
     written(path, results)
 
 

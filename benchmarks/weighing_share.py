@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import header, table
 from benchmarks.sets import DEFAULT_DATA, DataFolder
-from benchmarks.weighing_rule import RESULTS, Task, kept, losses, walks
+from benchmarks.weighing_rule import RESULTS, Task, losses, measure, walks
 from recipes.default_forecaster.default import VALIDATION_SETS
 from shared.files.io import write_text
 from tsdiff.data import load_folder, split_windows
@@ -36,7 +36,7 @@ from tsdiff.predictor import TSDiffPredictor
 from tsdiff.pretraining.anchored import AnchoredSource
 from tsdiff.pretraining.finetuning import FineTuning, tuning_source
 from tsdiff.pretraining.weighing import RATE, TUNING_STEPS, WINDOWS_A_STEP, collected, forecast_windows, trained_on
-from tsdiff.windows.weighing import TunedWeighing, bundled_weighing, share_of
+from tsdiff.windows.weighing import TunedWeighing, Weighing, bundled_weighing, share_of
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 SIZES = (60, 250)
@@ -92,8 +92,8 @@ def scored(task: Task) -> Found:
     data = collected(islice(forecast_windows(source, seed), WINDOWS_A_STEP * TUNING_STEPS))
     network = trained_on(bundled, data, seed, TUNING_STEPS, RATE)
 
-    def loss(weighing: torch.nn.Module) -> float:
-        model.weighing = weighing  # type: ignore[assignment]
+    def loss(weighing: Weighing) -> float:
+        model.weighing = weighing
         return float(np.sum(losses(list(predictor.predict(windows.input, 100)), windows)))
 
     found = {str(share): loss(TunedWeighing.of(bundled, network, share)) for share in SHARES}
@@ -109,24 +109,34 @@ def change(found: Found, share: float) -> float:
 
 def report(results: dict[str, Found]) -> str:
     """The table."""
-    ways: list[Callable[[float], float]] = [*(lambda _, share=share: share for share in SHARES), share_of]
     names = [*(f"{share:g}" for share in SHARES), "`share_of`"]
     rows, effects = [], []
     for task, found in results.items():
-        effects.append([change(found, way(found["disjoint"])) for way in ways])
-        told = [f"{found[part]:.0f}" for part in ("disjoint", "series")]
-        rows.append([task, *told, *(f"{one:+.1f}" for one in effects[-1])])
+        effects.append([change(found, share) for share in (*SHARES, share_of(found["disjoint"]))])
+        counts = [f"{found[part]:.0f}" for part in ("disjoint", "series")]
+        rows.append([task, *counts, *(f"{one:+.1f}" for one in effects[-1])])
     count, values = np.array([found["disjoint"] for found in results.values()]), np.array(effects)
-    for told, chosen in ((f"up to {FEW}", count <= FEW), ("more", count > FEW)):
+    for some, chosen in ((f"up to {FEW}", count <= FEW), ("more", count > FEW)):
         for what, of in (("mean", np.mean), ("worst", np.max)):
             if chosen.any():
-                rows.append([f"{what}, {told} windows", "", "", *(f"{one:+.1f}" for one in of(values[chosen], axis=0))])
+                rows.append([f"{what}, {some} windows", "", "", *(f"{one:+.1f}" for one in of(values[chosen], axis=0))])
     return (
         header("How much a weighing counts that few windows have taught")
         + "\nWhat CRPS of windows that follow is above that with the bundled weighing, in percent, by the share of one "
         f"that was trained on, for {TUNING_STEPS} steps; `share_of` is the share by the count of disjoint windows, "
         "here read off the line between the others.\n\n" + table(["task", "windows", "series", *names], rows)
     )
+
+
+def written(path: Path, results: dict[str, Found]) -> None:
+    """Keep the results, and write the table."""
+    write_text(path.with_suffix(".json"), json.dumps(results) + "\n")
+    write_text(path, report(results))
+
+
+def told(found: Found) -> str:
+    """The changes of a task, for who waits."""
+    return ", ".join(f"{share:g} {change(found, share):+.1f} %" for share in SHARES)
 
 
 def main(
@@ -136,15 +146,7 @@ def main(
 ) -> None:
     """Measure what is missing, then write the table."""
     torch.set_num_threads(1)
-    path: Path = output / "weighing_share.md"
-    results: dict[str, Found] = kept(path)  # type: ignore[assignment]
-    for task in () if report_only else tasks(data):
-        if task.name not in results:
-            results[task.name] = scored(task)
-            path.with_suffix(".json").write_text(json.dumps(results) + "\n", encoding="utf-8")
-            effects = (change(results[task.name], share) for share in SHARES)
-            print(task.name, *(f"{effect:+.1f} %" for effect in effects), flush=True)
-    write_text(path, report(results))
+    measure(output / "weighing_share.md", () if report_only else tasks(data), scored, written, told)
 
 
 if __name__ == "__main__":
