@@ -46,6 +46,8 @@ _WIDTHS = {
 }
 """Bytes of a bare sample."""
 _WITHOUT_LENGTH = 1 << 62
+_NO_FRAMES = 7
+"""What libsndfile says, in words that would have the file be absent, of MP3 in which it finds no frame."""
 
 
 @dataclass(frozen=True)
@@ -334,6 +336,8 @@ def _patched(path: Path, patches: Mapping[int, bytes]) -> mmap.mmap:
 def unreadable(path: Path, error: Exception) -> DataError:
     """The error of a file that libsndfile refuses."""
     why = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    if isinstance(error, soundfile.LibsndfileError) and error.code == _NO_FRAMES:
+        why = "no sound was found in it"
     return DataError(
         f"{path} is not audio that libsndfile reads, or is damaged ({why.rstrip('.')}); convert it to WAV or FLAC"
     )

@@ -24,7 +24,7 @@ from speech.audio.coding import (
     room_for,
     target_coding,
 )
-from speech.audio.errors import unwritable
+from speech.audio.errors import full, unwritable
 from speech.audio.files import Audio
 from speech.audio.media import names_in, survey
 from speech.audio.muxing import MediaFile, create_media
@@ -73,7 +73,7 @@ class AudioWriter:
                 self._file.write(piece + np.float32(self._half_step) if self._half_step else piece)
             self.written += block.shape[1]
         except (soundfile.LibsndfileError, AssertionError) as error:
-            raise unwritable(self._path, "its disk is full, or the file may not grow") from error
+            raise full(self._path) from error
 
     def close(self) -> None:
         """Write what the file ends with.
@@ -84,7 +84,7 @@ class AudioWriter:
         try:
             self._file.close()
         except soundfile.LibsndfileError as error:
-            raise unwritable(self._path, "its disk is full, or the file may not grow") from error
+            raise full(self._path) from error
 
 
 def refuse_full(target: Path, size: int) -> None:

@@ -21,7 +21,8 @@ def refuse_or_ask(source: Path, target: Path, raw: RawFormat | None, track: int 
 
     Args:
         source: the recording.
-        target: of its result. What is no regular file, as a device, is written to and not replaced.
+        target: of its result. What is no regular file, as a device, is written to and not replaced, and of an empty
+            one, as a shell makes it for /dev/stdout, nothing is lost.
         raw, track: what .raw files hold, and which sound track of a video is meant.
         dry: nothing is going to be written; what would come of it is told.
 
@@ -32,6 +33,8 @@ def refuse_or_ask(source: Path, target: Path, raw: RawFormat | None, track: int 
     if not target.is_file():
         return
     refuse_same(source, target)
+    if not target.stat().st_size:
+        return
     remedy = "--overwrite replaces it, or choose another name"
     if dry:
         note(f"{target} is there already: who sits at a terminal is asked about it, and a script is refused; {remedy}")

@@ -25,7 +25,7 @@ from speech.audio.coding import (
     target_coding,
     told_rate,
 )
-from speech.audio.errors import unwritable
+from speech.audio.errors import full
 from speech.audio.files import audio_info, open_audio
 from speech.audio.levelled import levelled, measured, remeasured
 from speech.audio.loudness import Levelling, LoudnessGoal, LoudnessMeter
@@ -150,7 +150,7 @@ def _levelled(
                     meter.push(block)
                     file.write(np.ascontiguousarray(block.T))
         except (soundfile.LibsndfileError, AssertionError) as error:
-            raise unwritable(target, "its disk is full, or the file may not grow") from error
+            raise full(target) from error
 
         def kept() -> Iterator[np.ndarray]:
             with open_audio(held) as reader:

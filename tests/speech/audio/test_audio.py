@@ -251,6 +251,7 @@ def test_blocks_joined_are_the_file(tmp_path):
     ("name", "content", "message"),
     [
         ("text.wav", b"this is not audio", "not audio that libsndfile reads"),
+        ("text.mp3", b"this is not audio", r"not audio that libsndfile reads, .*\(no sound was found in it\)"),
         ("empty.wav", b"", "empty"),
         ("none.wav", None, "no such file"),
         (".", None, "is a folder"),

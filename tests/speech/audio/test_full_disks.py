@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DataError
+from shared.files.io import temporary_path
 from speech.audio.files import Audio, AudioInfo
 from speech.audio.writing import create_audio, write_audio
 from speech.commands.pipes import spooled
@@ -36,6 +38,17 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, name):
         write_audio(tmp_path / name, Audio(sound(2, 200_000), 48000))
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == b"the old file"
+
+
+def test_of_a_result_for_a_pipe_or_a_device_the_temporary_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_path(tmp_path, folder=True) as folder:  # of standard output, see speech/commands/pipes.py
+        for target in (Path(os.devnull), folder / "stdout.wav"):
+            with small_files(20_000), pytest.raises(DataError) as raised:
+                write_audio(target, Audio(sound(2, 200_000), 48000))
+            assert f"{tmp_path} has no room" in str(raised.value)
+            assert "TMPDIR" in str(raised.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pipe_that_there_is_no_room_for_names_the_folder(tmp_path, monkeypatch):

@@ -85,6 +85,14 @@ def test_where_nobody_sits_a_file_that_is_there_is_refused_before_the_work(
         main(Enhance(source=first, target=str(first), model=model))
 
 
+def test_an_empty_file_as_a_shell_makes_it_for_its_output_is_replaced_unasked(
+    two: tuple[Path, Path], model: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.wav").write_bytes(b"")
+    main(Enhance(source=two[0], target=str(tmp_path / "c.wav"), model=model))
+    assert soundfile.info(tmp_path / "c.wav").frames == soundfile.info(two[0]).frames
+
+
 def test_a_rehearsal_tells_of_a_file_that_is_there(
     two: tuple[Path, Path], model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
