@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ from shared.console.command import fail, note, run, show, show_lines
 from shared.console.harmless import harmless
 from shared.console.progress import bar
 from shared.console.tables import rich_table, turned
-from tests.conftest import ROOT
+from tests.recipes.harness import Recipes
 
 EVIL = "\x1b[2Ja\nb\u202ec\x9b1m[red]:100:.wav"
 SHOWN = r"\x1b[2Ja\nb\u202ec\x9b1m[red]:100:.wav"
@@ -78,15 +76,12 @@ def test_commands_of_both_domains_tell_files_and_series_harmlessly(tmp_path: Pat
         (sound / name).write_text("no sound")
     days = [f"2024-01-{day:02},{item},1" for item in ("a\x1b[5m", "a\x1b[5m ") for day in range(1, 31)]
     table.write_text("\n".join(["timestamp,item_id,target", *days]))
-    for command in (
-        ["speech", "enhance", str(sound), "out"],
-        ["tsdiff", "forecast", "--data", str(table), "--freq", "D", "--horizon", "3", "--no-train", "--windows", "0"],
-        ["tsdiff", "impute", "--data", str(tmp_path / "none\x1b[2J.csv")],
+    recipes = Recipes(tmp_path)
+    for said in (
+        recipes.run("enhance", sound, "out").said,
+        recipes.run("forecast", "--data", table, "--freq", "D", "--horizon", 3, "--no-train", "--windows", 0).said,
+        recipes.run("impute", "--data", tmp_path / "none\x1b[2J.csv").said,
     ):
-        code = f"import sys; sys.argv = {command!r}; from {command[0]}.commands import main; main()"
-        words, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(ROOT)}
-        ran = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        said = ran.stdout + ran.stderr
         assert "Traceback" not in said
         assert r"\x1b[" in said, said
         assert not {"\x1b", "\x07"} & set(said), said
