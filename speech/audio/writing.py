@@ -155,22 +155,21 @@ def _created(
     (format, subtype), of = coding, (info.format, info.subtype)
     rate = bit_rate(source, subtype) if source is not None and subtype == info.subtype else None
     copied = source is not None and not info.media and same_tags(of, coding)
+    name = sound_path(temporary)
     try:
         settings = encoder(subtype, info, rate and room_for(rate, info))
         gain = encoder_gain(info, settings)
         endian = info.endian if soundfile.check_format(format, subtype, info.endian) else "FILE"
-        file = soundfile.SoundFile(
-            sound_path(temporary), "w", info.sample_rate, info.channels, subtype, endian, format, **settings
-        )
+        file = soundfile.SoundFile(name, "w", info.sample_rate, info.channels, subtype, endian, format, **settings)
     except (soundfile.LibsndfileError, ValueError) as error:
         other = ", or another rate of the result (--rate 48000)" if info.channels <= 2 else ""
         raise DataError(
             f"{path}: {format} ({subtype}) cannot hold {counted(info.channels, 'channel')} at {info.sample_rate} Hz; "
             f"choose a name that ends in .wav or .flac{other}"
         ) from error
-    for name, value in () if copied else info.metadata.items():
+    for tag, value in () if copied else info.metadata.items():
         with contextlib.suppress(soundfile.LibsndfileError):
-            setattr(file, name, value)
+            setattr(file, tag, value)
     is_cut = subtype in ("PCM_U8", "PCM_S8") and format != "FLAC"
     writer = AudioWriter(path, file, gain, ceiling(path, subtype), _HALF_A_STEP if is_cut else 0.0)
     try:

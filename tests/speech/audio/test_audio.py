@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,6 +264,23 @@ def test_what_is_no_audio_is_named_with_a_remedy(tmp_path, name, content, messag
     with pytest.raises(DataError, match=message) as raised:
         read_audio(tmp_path / name)
     assert str(tmp_path / name) in str(raised.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other limits")
+def test_a_path_longer_than_libsndfile_takes_is_named_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deep = Path(*["x" * 200] * 6)
+    deep.mkdir(parents=True)
+    write_audio("a.wav", Audio(sound(1, 100), 16000))
+    os.rename("a.wav", deep / "a.wav")
+    for attempt in (read_audio, lambda path: write_audio(path.with_name("b.wav"), Audio(sound(1, 100), 16000))):
+        with pytest.raises(
+            DataError, match=rf"^{deep} makes paths of 12\d\d bytes.*1023 at most; name it from a folder"
+        ):
+            attempt(deep / "a.wav")
+    assert os.listdir(deep) == ["a.wav"]
+    monkeypatch.chdir(deep)
+    assert read_audio("a.wav").waveform.shape == (1, 100)
 
 
 def test_a_file_without_samples_is_refused(tmp_path):
