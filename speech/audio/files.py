@@ -191,7 +191,7 @@ def open_audio(
             file, notes = _sound_file(stack, path, options)
         except (soundfile.LibsndfileError, ValueError, TypeError) as error:
             if not is_media(path):
-                sound_path(path)  # which may be too long
+                sound_path(path)  # raises where the path is too long, which is then why
                 raise unreadable(path, error) from error
             sound, info = stack.enter_context(open_media(path, track))
             yield AudioReader(path, sound.read, _with_possible_rate(path, info))

@@ -9,6 +9,7 @@ from typing import Final
 from shared.errors import DataError
 
 _LONGEST: Final = 1023
+"""Bytes of a path that libsndfile opens; of one more it leaves out the last, and opens another file."""
 _SNR_IN_NAME = re.compile(r"_-?\d+(\.\d+)?dB$")
 
 

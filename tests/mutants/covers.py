@@ -113,7 +113,7 @@ TESTS = {
     ),
     "speech/inference/advice.py": ("speech/inference/test_advice.py", "speech/inference/test_plausible.py"),
     "speech/audio/arrays.py": ("speech/test_enhancer.py", "speech/inference/test_streaming.py"),
-    "speech/audio/paths.py": ("speech/model/test_hostile.py",),
+    "speech/audio/paths.py": ("speech/model/test_hostile.py", "speech/audio/test_audio.py"),
     "speech/audio/files.py": ("speech/audio/test_audio.py", "speech/audio/test_kept.py"),
     "speech/audio/writing.py": (
         "speech/audio/test_audio.py",
@@ -177,7 +177,11 @@ TESTS = {
     "speech/inference/companion.py": ("speech/inference/test_members.py",),
     "speech/inference/plan.py": ("speech/inference/test_folders.py", "speech/test_enhance_pipes.py"),
     "speech/audio/search.py": ("speech/inference/test_folders.py", "speech/data/test_clips.py"),
-    "speech/audio/errors.py": ("speech/inference/test_folders.py", "speech/data/test_clips.py"),
+    "speech/audio/errors.py": (
+        "speech/audio/test_full_disks.py",
+        "speech/inference/test_folders.py",
+        "speech/data/test_clips.py",
+    ),
     "speech/inference/plausible.py": ("speech/inference/test_plausible.py",),
     "speech/inference/segments.py": (
         "speech/inference/test_segments.py",
